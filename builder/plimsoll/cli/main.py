@@ -1,0 +1,62 @@
+"""The ``plimsoll`` command: a table of sub-commands, each imported only when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from plimsoll.errors import Error
+
+#: Command name → (``module:attribute``, one-line help). The help stands here too so that
+#: ``plimsoll --help`` imports no command.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "build": ("plimsoll.builder.cli.build:build", "Build an image into a file or a directory."),
+    "operator": ("plimsoll.operator.cli:operator", "Run the Kubernetes operator."),
+    "step": ("plimsoll.builder.cli.step:step", "Run one step of a build inside a Job."),
+    "webhook": ("plimsoll.webhook.cli:webhook", "Run the admission webhook."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is used, to keep start-up short."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, sorted."""
+        del ctx
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{COMMANDS[cmd_name][0]} is no click command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of commands without importing any."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in sorted(COMMANDS)])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="plimsoll")
+def cli() -> None:
+    """Minimal, signed, reproducible container images, and a cluster that runs only those."""
+
+
+def main() -> None:
+    """Run the command line; an ``Error`` becomes one readable line and exit status 1."""
+    try:
+        cli(standalone_mode=True)
+    except Error as error:
+        click.secho(f"error: {error.message}", fg="red", err=True)
+        if error.hint:
+            click.secho(f"  hint: {error.hint}", err=True)
+        sys.exit(1)

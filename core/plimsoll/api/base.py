@@ -1,0 +1,29 @@
+"""What all models of the API share."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+
+class Model(BaseModel):
+    """An object stored in Kubernetes or handed between our own programs.
+
+    Field names are camelCase on the wire. Unknown fields are ignored, as a newer version of an
+    object must still be readable; strictness for people's input is the API server's (field
+    validation) and the YAML loader's.
+    """
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+    )
+
+
+class StrictModel(Model):
+    """A model of what a person writes: unknown fields are errors."""
+
+    model_config = ConfigDict(extra="forbid")

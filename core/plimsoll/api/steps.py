@@ -1,0 +1,176 @@
+"""What the operator hands to the Jobs of a build, and what they hand back.
+
+A step reads one ``BuildRequest`` (JSON, a file mounted from a ConfigMap) and writes one result
+(JSON) to its termination message, which Kubernetes caps at 4096 bytes: digests only; the full
+records live in the registry.
+
+Exit statuses of a step: 0 done; 1 a fault that may pass (network, registry 5xx), try again;
+3 an error that stays until somebody changes something. On 1 and 3 the termination message is a
+``StepFailure``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from plimsoll.api.base import Model
+from plimsoll.api.image import ImageConfiguration
+
+EXIT_RETRY = 1
+EXIT_PERMANENT = 3
+TERMINATION_MESSAGE_LIMIT = 4096
+
+StepName = Literal["plan", "assemble", "seal", "promote"]
+
+
+class RepositorySource(Model):
+    """One APK repository as a build sees it."""
+
+    url: str
+    """Base URL (or local path), without the architecture."""
+
+    keys: dict[str, str] = {}
+    """Key name (``….rsa.pub``) → PEM public key, or an https URL to fetch it from."""
+
+
+class Output(Model):
+    """Where the image goes."""
+
+    repository: str
+    """Registry and repository without tag: ``registry.example/team/app``."""
+
+    tags: list[str] = ["latest"]
+    """Tag templates: ``latest``, ``${timestamp}``, ``${package.NAME.version}``."""
+
+    legacy_signatures: bool = False
+    """Also write ``sha256-….sig`` and ``.att`` tags for tools older than cosign 3."""
+
+
+class Attest(Model):
+    """Which attestations the seal step makes beside the signature."""
+
+    signature: bool = True
+    sbom: bool = True
+    provenance: bool = True
+
+
+class BuildRequest(Model):
+    """Everything a build depends on, fixed at its start."""
+
+    build_id: str
+    """Short name of this build, unique per ImageBuild."""
+
+    name: str
+    namespace: str
+    uid: str
+    """Of the ImageBuild: together they name the build in its provenance."""
+
+    image: ImageConfiguration
+    repositories: list[RepositorySource] = []
+    """PackageRepo references, resolved; added to ``image.contents``."""
+
+    archs: list[str]
+    """OCI names: ``amd64``, ``arm64``."""
+
+    output: Output
+    attest: Attest = Attest()
+    started: datetime
+    """Start of the build (UTC): the value of ``${timestamp}`` (``YYYYMMDDhhmmss``)."""
+
+    builder_id: str
+    """SLSA ``builder.id``: operator version and cluster."""
+
+    previous_inputs_hash: str = ""
+    """Inputs hash of the last successful build; equal → the plan reports ``unchanged``."""
+
+    force: bool = False
+    """Build even if nothing changed."""
+
+    insecure_registries: list[str] = []
+    """Hosts (with port) that are spoken to over plain HTTP."""
+
+
+class PlanResult(Model):
+    """Result of ``plan``."""
+
+    inputs_hash: str
+    """SHA-256 (hex) over configuration, lock and builder version."""
+
+    unchanged: bool
+    lock: str
+    """Digest of the lock artifact in ``output.repository``."""
+
+    packages: int
+    """How many packages, all architectures together."""
+
+    tags: list[str]
+    """``output.tags`` with every template filled in."""
+
+
+class AssembleResult(Model):
+    """Result of ``assemble`` for one architecture."""
+
+    arch: str
+    digest: str
+    size: int
+    """Bytes of the compressed layers together."""
+
+    sbom: str
+    """Digest of the SPDX document's blob in ``output.repository``."""
+
+
+class SealResult(Model):
+    """Result of ``seal``."""
+
+    digest: str
+    """Of the image index."""
+
+    signed: bool
+    attestations: list[str]
+    """Predicate types attached to the index."""
+
+
+class PromoteResult(Model):
+    """Result of ``promote``."""
+
+    tags: list[str]
+
+
+class StepFailure(Model):
+    """Why a step failed, for a condition and an event."""
+
+    reason: str
+    """CamelCase, from ``Error.reason``."""
+
+    message: str
+    retryable: bool
+
+
+StepResult = PlanResult | AssembleResult | SealResult | PromoteResult
+
+
+def dump(result: StepResult | StepFailure) -> bytes:
+    """Encode a result as the termination message, cutting a failure's text to fit."""
+    data = result.model_dump_json(by_alias=True).encode()
+    if len(data) <= TERMINATION_MESSAGE_LIMIT:
+        return data
+    if isinstance(result, StepFailure):
+        text = result.message.encode()[: TERMINATION_MESSAGE_LIMIT // 2].decode(errors="ignore")
+        return dump(result.model_copy(update={"message": f"{text}…"}))
+    raise ValueError(f"a {type(result).__name__} of {len(data)} bytes is over the limit")
+
+
+def load(step: StepName, message: str) -> StepResult | StepFailure:
+    """Decode a termination message; raises ``pydantic.ValidationError`` on anything else."""
+    models: dict[str, Any] = {
+        "plan": PlanResult,
+        "assemble": AssembleResult,
+        "seal": SealResult,
+        "promote": PromoteResult,
+    }
+    model = models[step]
+    if '"retryable"' in message and '"reason"' in message:
+        model = StepFailure
+    result: StepResult | StepFailure = model.model_validate_json(message)
+    return result
