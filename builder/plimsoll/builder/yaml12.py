@@ -1,0 +1,196 @@
+"""YAML 1.2 (core schema) with the place of everything that was read.
+
+PyYAML resolves scalars by YAML 1.1, where ``yes`` is true and ``0o755`` is a string. Here only the
+core schema counts (https://yaml.org/spec/1.2.2/#103-core-schema), a key that is there twice is an
+error, and every value can be found again by file, line and column.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from plimsoll.errors import Error
+
+#: Nodes after the expansion of aliases; beyond it is no configuration but an attack.
+MAX_NODES = 200_000
+MAX_DEPTH = 100
+
+_NULL, _BOOL = "tag:yaml.org,2002:null", "tag:yaml.org,2002:bool"
+_INT, _FLOAT, _STR = (f"tag:yaml.org,2002:{name}" for name in ("int", "float", "str"))
+
+
+class YamlError(Error):
+    """A file that is no YAML, or not what it should be; the message starts with its place."""
+
+    reason = "InvalidConfiguration"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in a file; line and column count from 1."""
+
+    file: str
+    line: int = 1
+    column: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+class RawInt(int):
+    """An integer that knows how it was written."""
+
+    raw: str
+
+
+class RawFloat(float):
+    """A float that knows how it was written."""
+
+    raw: str
+
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a file says: plain dicts, lists and scalars, and the place of each by its path."""
+
+    value: Any
+    places: dict[Path, Mark]
+    file: str
+
+    def place(self, path: Path) -> Mark:
+        """The place of what ``path`` names, or of the nearest thing around it."""
+        while path and path not in self.places:
+            path = path[:-1]
+        return self.places.get(path, Mark(self.file))
+
+
+class _Loader(yaml.CBaseLoader):
+    """libyaml's parser with the core schema's tags for plain scalars."""
+
+
+for _tag, _pattern, _first in (
+    (_NULL, r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    (_BOOL, r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    (_INT, r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    (
+        _FLOAT,
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        list("-+0123456789."),
+    ),
+):
+    _Loader.add_implicit_resolver(_tag, re.compile(rf"(?:{_pattern})\Z"), _first)
+
+
+def load(text: str, file: str) -> Document:
+    """Read one document.
+
+    Args:
+        text: the YAML text.
+        file: names it in errors.
+
+    Raises:
+        YamlError: with line and column.
+    """
+    try:
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = Mark(file, mark.line + 1, mark.column + 1) if mark else Mark(file)
+        raise YamlError(
+            f"{place}: {error.problem or error.context}",
+            hint="this is not valid YAML; check indentation, quotes and colons on this line",
+        ) from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise YamlError(f"{Mark(file)}: not readable as YAML: {error}") from None
+    builder = _Builder(file)
+    value = builder.build(node, (), 0) if node is not None else None
+    return Document(value, builder.places, file)
+
+
+class _Builder:
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.places: dict[Path, Mark] = {}
+        self._nodes = 0
+
+    def _mark(self, node: yaml.Node) -> Mark:
+        return Mark(self.file, node.start_mark.line + 1, node.start_mark.column + 1)
+
+    def build(self, node: yaml.Node, path: Path, depth: int) -> Any:
+        self._nodes += 1
+        mark = self._mark(node)
+        if self._nodes > MAX_NODES or depth > MAX_DEPTH:
+            raise YamlError(
+                f"{mark}: more than {MAX_NODES} values or {MAX_DEPTH} levels",
+                hint="aliases that contain aliases grow quickly; write it out or split the file",
+            )
+        self.places.setdefault(path, mark)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path, depth)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.build(item, (*path, i), depth + 1) for i, item in enumerate(node.value)]
+        return self._scalar(node, mark)
+
+    def _mapping(self, node: yaml.MappingNode, path: Path, depth: int) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            mark = self._mark(key_node)
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise YamlError(f"{mark}: a key must be text", hint="quote it")
+            key: str = key_node.value
+            if key == "<<" and not key_node.style:
+                merged |= self._merge(value_node, path, depth)
+                continue
+            if key in result:
+                raise YamlError(
+                    f"{mark}: the key {key!r} is already at {self.places[*path, key]}",
+                    hint="join the two or remove one",
+                )
+            self.places[*path, key] = mark
+            result[key] = self.build(value_node, (*path, key), depth + 1)
+        return merged | result
+
+    def _merge(self, node: yaml.Node, path: Path, depth: int) -> dict[str, Any]:
+        nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        merged: dict[str, Any] = {}
+        for item in nodes:
+            if not isinstance(item, yaml.MappingNode):
+                raise YamlError(f"{self._mark(item)}: '<<' needs a mapping")
+            merged = self._mapping(item, (*path, "<<"), depth + 1) | merged
+        return merged
+
+    def _scalar(self, node: yaml.Node, mark: Mark) -> Any:
+        text: str = node.value
+        tag: str = node.tag
+        if tag in {_STR, "!"}:
+            return text
+        if tag == _NULL:
+            return None
+        if tag == _BOOL and text.lower() in {"true", "false"}:
+            return text.lower() == "true"
+        try:
+            if tag == _INT:
+                base = {"0o": 8, "0x": 16}.get(text[:2], 10)
+                number = RawInt(text[2:] if base != 10 else text, base)
+                number.raw = text
+                return number
+            if tag == _FLOAT:
+                plain = re.sub(r"\.(?=inf|nan)", "", text.lower())
+                real = RawFloat(plain)
+                real.raw = text
+                return real
+        except ValueError:
+            pass
+        raise YamlError(f"{mark}: {text[:80]!r} is no {tag.rpartition(':')[2]}")
