@@ -1,0 +1,320 @@
+"""AdmissionReview (admission.k8s.io/v1): reading requests, writing answers.
+
+Pure. Whatever does not have the shape that the API server sends raises ``BadReviewError``, which
+the server turns into a denial: a request that is not understood is never admitted.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from plimsoll.webhook.errors import BadReviewError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+MAX_BODY = 3 * 1024 * 1024
+
+#: Containers of a pod spec: field → how messages name one.
+_CONTAINERS = {
+    "initContainers": "init container",
+    "containers": "container",
+    "ephemeralContainers": "ephemeral container",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind whose objects carry images.
+
+    Attributes:
+        resource: plural name, as rules and policies have it.
+        path: where the pod's metadata and spec stand inside the object.
+    """
+
+    resource: str
+    path: tuple[str, ...]
+
+    @property
+    def is_pod(self) -> bool:
+        """Whether objects of the kind run containers themselves."""
+        return not self.path
+
+
+#: API group and kind → what is known about it.
+KINDS: Mapping[tuple[str, str], Kind] = {
+    ("", "Pod"): Kind("pods", ()),
+    ("", "ReplicationController"): Kind("replicationcontrollers", ("spec", "template")),
+    ("apps", "ReplicaSet"): Kind("replicasets", ("spec", "template")),
+    ("apps", "Deployment"): Kind("deployments", ("spec", "template")),
+    ("apps", "StatefulSet"): Kind("statefulsets", ("spec", "template")),
+    ("apps", "DaemonSet"): Kind("daemonsets", ("spec", "template")),
+    ("batch", "Job"): Kind("jobs", ("spec", "template")),
+    ("batch", "CronJob"): Kind("cronjobs", ("spec", "jobTemplate", "spec", "template")),
+}
+#: Operations and sub-resources that start no image.
+_HARMLESS_OPERATIONS = frozenset({"DELETE"})
+_HARMLESS_SUBRESOURCES = frozenset({"status", "resize", "scale"})
+
+
+@dataclass(frozen=True, slots=True)
+class ImageUse:
+    """One place of an object that names an image."""
+
+    role: str
+    """``container``, ``init container``, ``ephemeral container`` or ``image volume``."""
+
+    name: str
+    """Name of the container or volume."""
+
+    image: str
+    """The reference as the object writes it."""
+
+    def __str__(self) -> str:
+        return f"{self.role} {self.name!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What the webhook is asked."""
+
+    uid: str
+    group: str
+    kind: str
+    resource: str
+    subresource: str
+    operation: str
+    namespace: str
+    name: str
+    user: str
+    is_pod: bool
+    labels: Mapping[str, str] = field(default_factory=dict)
+    images: tuple[ImageUse, ...] = ()
+    """The images to check: all of a new object, the changed ones of an update."""
+
+    pull_secrets: tuple[str, ...] = ()
+    service_account: str = "default"
+
+
+def decode(body: bytes) -> dict[str, Any]:
+    """Decode a request body.
+
+    Raises:
+        BadReviewError: more bytes than allowed, no JSON, nested too deeply, a key that stands
+            twice in one object (two readers could see two images), or no object.
+    """
+    if len(body) > MAX_BODY:
+        raise BadReviewError(f"the request has more than {MAX_BODY} bytes")
+    try:
+        value = json.loads(body, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except RecursionError:
+        raise BadReviewError("the request is nested too deeply") from None
+    except ValueError as error:
+        raise BadReviewError(f"the request is no valid JSON: {str(error)[:200]}") from None
+    if not isinstance(value, dict):
+        raise BadReviewError("the request is no AdmissionReview object")
+    return value
+
+
+def uid_of(review: Mapping[str, Any]) -> str:
+    """The ``uid`` to echo.
+
+    Raises:
+        BadReviewError: no AdmissionReview v1, or none.
+    """
+    if review.get("apiVersion") != "admission.k8s.io/v1" or review.get("kind") != "AdmissionReview":
+        raise BadReviewError("the request is no AdmissionReview of admission.k8s.io/v1")
+    request = review.get("request")
+    if not isinstance(request, dict):
+        raise BadReviewError("the AdmissionReview has no request")
+    uid = request.get("uid")
+    if not isinstance(uid, str) or not uid:
+        raise BadReviewError("the request has no uid")
+    return uid
+
+
+def read(document: Mapping[str, Any]) -> Review:
+    """Read a decoded AdmissionReview.
+
+    Raises:
+        BadReviewError: naming the part that is not understood.
+    """
+    uid = uid_of(document)
+    request = document["request"]
+    kind = _mapping(request, "request", "kind")
+    group, name = _text(kind, "group"), _text(kind, "kind")
+    operation = _text(request, "operation")
+    subresource = _text(request, "subResource")
+    known = KINDS.get((group, name))
+    if known is None:
+        raise BadReviewError(
+            f"{_gk(group, name)} is no kind that this webhook knows",
+            hint="take it out of the rules of the ValidatingWebhookConfiguration",
+        )
+    base = Review(
+        uid=uid,
+        group=group,
+        kind=name,
+        resource=known.resource,
+        subresource=subresource,
+        operation=operation,
+        namespace=_text(request, "namespace"),
+        name=_text(request, "name"),
+        user=_text(_mapping(request, "request", "userInfo", optional=True), "username"),
+        is_pod=known.is_pod,
+    )
+    if operation in _HARMLESS_OPERATIONS or subresource in _HARMLESS_SUBRESOURCES:
+        return base
+    if operation not in {"CREATE", "UPDATE"} or subresource not in {"", "ephemeralcontainers"}:
+        raise BadReviewError(f"{operation} of {known.resource}/{subresource} is not understood")
+    return _with_images(base, known, request)
+
+
+def _with_images(base: Review, kind: Kind, request: Mapping[str, Any]) -> Review:
+    target = _mapping(request, "request", "object")
+    metadata = _mapping(target, "object", "metadata", optional=True)
+    spec = _pod_spec(target, kind, "object")
+    images = tuple(_images(spec, "object", strict=kind.is_pod))
+    old = request.get("oldObject")
+    if base.operation == "UPDATE" and old is not None:
+        if not isinstance(old, dict):
+            raise BadReviewError("oldObject is no object")
+        before = set(_images(_pod_spec(old, kind, "oldObject"), "oldObject", strict=False))
+        # Adding an ephemeral container asks anew about all of them: they cannot be removed again.
+        keep = "ephemeral container" if base.subresource == "ephemeralcontainers" else ""
+        images = tuple(use for use in images if use not in before or use.role == keep)
+    secrets = spec.get("imagePullSecrets") or []
+    if not isinstance(secrets, list):
+        raise BadReviewError("spec.imagePullSecrets is no list")
+    return Review(
+        uid=base.uid,
+        group=base.group,
+        kind=base.kind,
+        resource=base.resource,
+        subresource=base.subresource,
+        operation=base.operation,
+        namespace=base.namespace,
+        name=base.name or _text(metadata, "name") or _text(metadata, "generateName"),
+        user=base.user,
+        is_pod=base.is_pod,
+        labels=_mapping(metadata, "metadata", "labels", optional=True),
+        images=images,
+        pull_secrets=tuple(
+            _text(item, "name") for item in secrets if isinstance(item, dict) and item.get("name")
+        ),
+        service_account=_text(spec, "serviceAccountName") or "default",
+    )
+
+
+def answer(
+    uid: str,
+    *,
+    allowed: bool,
+    message: str = "",
+    warnings: Sequence[str] = (),
+    audit: Mapping[str, str] | None = None,
+) -> bytes:
+    """Encode an AdmissionReview answer.
+
+    Args:
+        uid: of the request.
+        allowed: the verdict.
+        message: why not; shown to the person after ``admission webhook … denied the request:``.
+        warnings: lines that kubectl shows; the API server cuts them at 256 characters each.
+        audit: annotations for the audit log.
+    """
+    response: dict[str, Any] = {"uid": uid, "allowed": allowed}
+    if not allowed:
+        response["status"] = {"code": 403, "reason": "Forbidden", "message": message}
+    if warnings:
+        response["warnings"] = list(warnings)
+    if audit:
+        response["auditAnnotations"] = dict(audit)
+    document = {
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "response": response,
+    }
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _pod_spec(target: Mapping[str, Any], kind: Kind, what: str) -> Mapping[str, Any]:
+    holder: Mapping[str, Any] = target
+    for step in kind.path:
+        holder = _mapping(holder, what, step, optional=True)
+    return _mapping(holder, what, "spec", optional=not kind.is_pod)
+
+
+def _images(spec: Mapping[str, Any], what: str, *, strict: bool) -> Iterator[ImageUse]:
+    """All images of a pod spec; a workload's template may leave an image to be filled in later."""
+    for key, role in _CONTAINERS.items():
+        for item in _items(spec, what, key):
+            yield from _use(role, item, item.get("image"), f"{what}.spec.{key}", strict=strict)
+    for item in _items(spec, what, "volumes"):
+        source = item.get("image")
+        if source is None:
+            continue
+        if not isinstance(source, dict):
+            raise BadReviewError(f"{what}.spec.volumes has an image that is no object")
+        reference, path = source.get("reference"), f"{what}.spec.volumes"
+        yield from _use("image volume", item, reference, path, strict=strict)
+
+
+def _use(
+    role: str, item: Mapping[str, Any], image: Any, path: str, *, strict: bool
+) -> Iterator[ImageUse]:
+    if image is None or image == "":
+        if strict:
+            raise BadReviewError(f"{path} has a {role} without an image")
+        return
+    if not isinstance(image, str):
+        raise BadReviewError(f"{path} has a {role} whose image is no text")
+    yield ImageUse(role, _text(item, "name"), image)
+
+
+def _items(spec: Mapping[str, Any], what: str, key: str) -> list[Mapping[str, Any]]:
+    items = spec.get(key)
+    if items is None:
+        return []
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise BadReviewError(f"{what}.spec.{key} is no list of objects")
+    return items
+
+
+def _mapping(
+    holder: Mapping[str, Any], what: str, key: str, *, optional: bool = False
+) -> Mapping[str, Any]:
+    value = holder.get(key)
+    if value is None and optional:
+        return {}
+    if not isinstance(value, dict):
+        raise BadReviewError(f"{what}.{key} is {'missing' if value is None else 'no object'}")
+    return value
+
+
+def _text(holder: Mapping[str, Any], key: str) -> str:
+    value = holder.get(key)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise BadReviewError(f"{key} is no text")
+    return value
+
+
+def _gk(group: str, kind: str) -> str:
+    return f"{kind}.{group}" if group else kind or "an object without kind"
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in result if keys.count(key) > 1)
+        raise ValueError(f"the key {twice[:60]!r} stands twice in one object")
+    return result
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")
