@@ -11,6 +11,9 @@ from plimsoll.errors import Error
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+#: What the inflating library raises. Its stub says it is an instance.
+InflateError: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]
+
 #: Uncompressed bytes handed on at a time.
 CHUNK = 1 << 18
 
@@ -18,7 +21,7 @@ CHUNK = 1 << 18
 class GzipError(Error):
     """Bytes that are no whole, sound gzip member, or one that inflates beyond its limit."""
 
-    reason = "CorruptPackage"
+    reason = "CorruptArchive"
 
 
 class Inflater:
@@ -55,7 +58,7 @@ class Inflater:
         while not self._inflate.eof:
             try:
                 chunk = self._inflate.decompress(data, CHUNK)
-            except igzip_lib.IsalError as error:
+            except InflateError as error:
                 raise GzipError(
                     f"{self._what} is not sound gzip data: {error}",
                     hint="the file is damaged or not what it should be; fetch it again",

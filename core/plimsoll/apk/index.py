@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from isal import igzip_lib
 
-from plimsoll.apk.gz import inflate_all, inflate_member
+from plimsoll.apk.gz import InflateError, inflate_all, inflate_member
 from plimsoll.apk.tarfmt import TarReader, Type
 from plimsoll.errors import Error
 
@@ -31,8 +31,8 @@ MAX_INDEX_SIZE = 300 << 20
 MAX_LINE = 1 << 20
 _MAX_SIGNATURES = 1 << 20
 
-_SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*", re.ASCII)
-_SAFE_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+~:-]*", re.ASCII)
+SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*", re.ASCII)
+SAFE_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+~:-]*", re.ASCII)
 _NAME_LINE = re.compile(rb"^P:(.*)$", re.MULTILINE)
 _PROVIDES_LINE = re.compile(rb"^p:(.*)$", re.MULTILINE)
 _CONDITION_LINE = re.compile(rb"^i:(.*)$", re.MULTILINE)
@@ -339,9 +339,9 @@ def parse_record(record: bytes, source: str) -> IndexEntry:
             raise _bad(source, record, f"two {letter}: lines")
         fields[letter] = value
     name, version = fields.get("P", ""), fields.get("V", "")
-    if not _SAFE_NAME.fullmatch(name) or len(name) > 200:
+    if not SAFE_NAME.fullmatch(name) or len(name) > 200:
         raise _bad(source, record, f"the package name {name[:80]!r}")
-    if not _SAFE_VERSION.fullmatch(version) or len(version) > 200:
+    if not SAFE_VERSION.fullmatch(version) or len(version) > 200:
         raise _bad(source, record, f"the version {version[:80]!r}")
 
     def number(letter: str) -> int:
@@ -395,7 +395,7 @@ def _first_name(view: memoryview, source: str) -> str:
         head: bytes = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP).decompress(
             view[: 1 << 16], 512
         )
-    except igzip_lib.IsalError:
+    except InflateError:
         head = b""
     if not head:
         raise IndexFormatError(

@@ -206,7 +206,7 @@ def load_public_key(pem: bytes, name: str) -> rsa.RSAPublicKey:
 
 
 def _canonical(name: str) -> str:
-    return name if name.endswith(".pub") else f"{name}{SUFFIX}"
+    return name if name.endswith(".pub") else f"{name.removesuffix('.rsa')}{SUFFIX}"
 
 
 def _read(path: Path) -> bytes:

@@ -26,7 +26,7 @@ MAX_NAME = 4096
 class TarError(Error):
     """A tar archive that breaks the format or tries to trick its reader."""
 
-    reason = "CorruptPackage"
+    reason = "CorruptArchive"
 
 
 class Type(Enum):
