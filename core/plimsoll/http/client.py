@@ -1,0 +1,414 @@
+"""The one HTTP client of Plimsoll: bounded, patient within limits, silent about secrets."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
+
+from plimsoll.http import transport
+from plimsoll.http.address import Guard, Reach, guarded_resolver, literal
+from plimsoll.http.download import Download, save
+from plimsoll.http.errors import AddressRefusedError, HttpError, TooLargeError, public_url
+from plimsoll.http.proxy import proxy_for, proxy_hosts
+from plimsoll.http.retry import RetryPolicy, retry_after_seconds, retrying
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Callable, Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+    import aiohttp
+
+    Body = bytes | Callable[[], AsyncIterator[bytes]]
+    """What is sent; a function is called anew for every attempt and redirect."""
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MAX_REDIRECTS = 10
+_SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long a server may take, in seconds.
+
+    Attributes:
+        connect: to accept a connection, TLS included.
+        idle: between two pieces of an answer, and before the first.
+        total: for a whole exchange, to which ``size / min_rate`` is added where much is moved.
+        min_rate: bytes per second below which a transfer counts as stuck.
+    """
+
+    connect: float = 10.0
+    idle: float = 60.0
+    total: float = 120.0
+    min_rate: int = 32 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A whole answer, its body within the limit that was asked for."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Case-insensitive."""
+    body: bytes = field(repr=False)
+    url: str = field(repr=False)
+    """Where the answer came from, after redirects."""
+
+    @property
+    def etag(self) -> str | None:
+        """The entity tag, to ask again with."""
+        return self.headers.get("ETag")
+
+
+@dataclass(frozen=True, slots=True)
+class NotModified:
+    """The server still has what the ``etag`` or date names."""
+
+    etag: str | None
+
+
+class Http:
+    """A pool of connections; use as an async context manager.
+
+    Proxies come from the environment (``https_proxy``, ``no_proxy``…), certificate authorities
+    from OpenSSL's defaults (``SSL_CERT_FILE``, ``SSL_CERT_DIR``) or ``ca_file``.
+
+    Args:
+        timeouts: how long a server may take.
+        retry: how often to try again.
+        connections: open connections in all.
+        per_host: open connections per host.
+        allow_private: whether to follow anywhere. ``False`` refuses loopback, link-local and
+            metadata addresses, and private addresses that a public server sends us to.
+        trusted_hosts: hosts that are open nevertheless, because the user configured them. A
+            proxy resolves names itself: through one, only literal addresses are checked.
+        ca_file: PEM certificate authorities used instead of the system's.
+        user_agent: sent with every request.
+        environ: where proxies are read from.
+    """
+
+    def __init__(  # noqa: PLR0913  settings, all by name, all optional
+        self,
+        *,
+        timeouts: Timeouts | None = None,
+        retry: RetryPolicy | None = None,
+        connections: int = 64,
+        per_host: int = 16,
+        allow_private: bool = True,
+        trusted_hosts: frozenset[str] = frozenset(),
+        ca_file: Path | None = None,
+        user_agent: str = "plimsoll",
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self.timeouts = timeouts or Timeouts()
+        self.retry = retry or RetryPolicy()
+        self._connections = connections
+        self._per_host = per_host
+        self._environ = os.environ if environ is None else environ
+        self._guard = None if allow_private else Guard(trusted_hosts | proxy_hosts(self._environ))
+        self._ca_file = ca_file
+        self._user_agent = user_agent
+        self._sessions: dict[Reach, aiohttp.ClientSession] = {}
+        self._tls: ssl.SSLContext | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        sessions, self._sessions = list(self._sessions.values()), {}
+        for session in sessions:
+            await session.close()
+        if sessions:
+            await asyncio.sleep(0)  # lets the transports finish closing
+
+    @asynccontextmanager
+    async def exchange(  # noqa: PLR0913  one request has that many parts
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        size: int = 0,
+        sent_by: str | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send one request, follow redirects, and show the answer; no retries.
+
+        Whatever goes wrong on the way or while the body is read inside the ``async with`` is
+        raised as ``HttpError``; a status is not judged.
+
+        Args:
+            method: HTTP method.
+            url: http or https; user information in it becomes basic authentication.
+            headers: those that carry secrets are dropped when a redirect leaves the host.
+            body: what is sent. A redirect that would lose it is an error.
+            size: bytes that will be moved, for the total timeout.
+            sent_by: URL of the server that told us of ``url``, for the address check.
+        """
+        current, given = transport.split_userinfo(url, headers)
+        previous = sent_by
+        async with transport.translated(current):
+            for _ in range(_MAX_REDIRECTS + 1):
+                response = await self._send(method, current, given, body, size, previous)
+                async with response:
+                    location = response.headers.get("Location")
+                    if response.status not in _REDIRECTS or location is None:
+                        yield response
+                        return
+                    target = transport.redirect_target(current, location)
+                    if response.status not in {307, 308} and method not in {"GET", "HEAD"}:
+                        raise HttpError(
+                            f"{public_url(current)} answered {method} with a redirect "
+                            f"({response.status})",
+                            status=response.status,
+                        )
+                if transport.origin(target) != transport.origin(current):
+                    given = {k: v for k, v in given.items() if k.lower() not in _SECRET_HEADERS}
+                previous, current = current, target
+            raise HttpError(f"{public_url(url)} redirects more than {_MAX_REDIRECTS} times")
+
+    async def fetch(  # noqa: PLR0913  one request has that many parts
+        self,
+        method: str,
+        url: str,
+        *,
+        max_size: int,
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        size: int = 0,
+        sent_by: str | None = None,
+    ) -> Response:
+        """Like ``exchange``, with the body read.
+
+        Raises:
+            TooLargeError: if it has more than ``max_size`` bytes.
+            HttpError: for everything but the status, which is not judged.
+        """
+        async with self.exchange(
+            method, url, headers=headers, body=body, size=size + max_size, sent_by=sent_by
+        ) as response:
+            data = b"" if method == "HEAD" else await read_bounded(response, max_size)
+            return Response(response.status, response.headers, data, str(response.url))
+
+    async def get(
+        self,
+        url: str,
+        *,
+        max_size: int,
+        headers: Mapping[str, str] | None = None,
+        etag: str | None = None,
+        last_modified: str | None = None,
+    ) -> Response | NotModified:
+        """GET with retries.
+
+        Args:
+            url: where.
+            max_size: bytes allowed.
+            headers: further headers.
+            etag: of what is there already; if it is still current, ``NotModified`` comes back.
+            last_modified: the same for servers without entity tags.
+
+        Raises:
+            HttpError: no connection, too slow, too large, or any status but 200 and 304.
+        """
+        asked = dict(headers or {})
+        if etag is not None:
+            asked["If-None-Match"] = etag
+        elif last_modified is not None:
+            asked["If-Modified-Since"] = last_modified
+        conditional = etag is not None or last_modified is not None
+
+        async def once() -> Response | NotModified:
+            async with self.exchange("GET", url, headers=asked, size=max_size) as response:
+                if response.status == 304 and conditional:
+                    return NotModified(response.headers.get("ETag", etag))
+                require_status(response, {200})
+                data = await read_bounded(response, max_size)
+                return Response(200, response.headers, data, str(response.url))
+
+        return await retrying(once, self.retry)
+
+    async def get_bytes(
+        self, url: str, *, max_size: int, headers: Mapping[str, str] | None = None
+    ) -> bytes:
+        """GET with retries: the body of a 200; raises as ``get`` does."""
+        answer = await self.get(url, max_size=max_size, headers=headers)
+        if isinstance(answer, NotModified):
+            raise HttpError(f"{public_url(url)} answered 304 to a plain request", status=304)
+        return answer.body
+
+    async def download(  # noqa: PLR0913  all but two by name
+        self,
+        url: str,
+        path: Path,
+        *,
+        expected_size: int | None = None,
+        max_size: int | None = None,
+        digest: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Download:
+        """Save a URL as ``path``, atomically; a broken transfer goes on where it stopped.
+
+        Args:
+            url: where.
+            path: the file, in an existing directory; it appears only when complete.
+            expected_size: bytes it must have.
+            max_size: bytes it may have, where the size is not known.
+            digest: ``sha256:…`` (or another algorithm of hashlib) that it must have.
+            headers: further headers.
+
+        Raises:
+            HttpError: no connection, too slow, too large, too short, or any status but 200.
+            DigestError: other bytes than ``digest`` names.
+            StorageError: the file cannot be written.
+        """
+        limit = expected_size if expected_size is not None else max_size
+        if limit is None:
+            raise ValueError("a download needs expected_size or max_size")
+
+        @asynccontextmanager
+        async def open_at(extra: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
+            merged = {**(headers or {}), **extra}
+            async with self.exchange("GET", url, headers=merged, size=limit) as response:
+                require_status(response, {200, 206, 416})
+                yield response
+
+        return await save(
+            open_at,
+            path,
+            what=public_url(url),
+            expected_size=expected_size,
+            max_size=limit,
+            digest=digest,
+            policy=self.retry,
+        )
+
+    async def _send(  # noqa: PLR0913, PLR0917  the parts of one request
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: Body | None,
+        size: int,
+        sent_by: str | None,
+    ) -> aiohttp.ClientResponse:
+        import aiohttp  # noqa: PLC0415  slow to import
+        from yarl import URL  # noqa: PLC0415  comes with aiohttp
+
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise HttpError(f"{public_url(url)} is no http or https URL")
+        proxy, proxy_headers = transport.proxy_settings(proxy_for(url, self._environ))
+        timeout = aiohttp.ClientTimeout(
+            total=self.timeouts.total + size / self.timeouts.min_rate,
+            connect=None,
+            sock_connect=self.timeouts.connect,
+            sock_read=self.timeouts.idle,
+        )
+        return await self._session(self._limit(parts.hostname, sent_by)).request(
+            method,
+            URL(url, encoded=True),
+            headers={"Accept-Encoding": "identity", "User-Agent": self._user_agent, **headers},
+            data=body() if callable(body) else body,
+            allow_redirects=False,
+            timeout=timeout,
+            proxy=proxy,
+            proxy_headers=proxy_headers,
+            ssl=self._context() if parts.scheme == "https" else True,
+        )
+
+    def _limit(self, host: str, sent_by: str | None) -> Reach:
+        """How near the next address may be; refuses a literal address that is nearer."""
+        if self._guard is None:
+            return Reach.FORBIDDEN
+        limit = Reach.PRIVATE
+        if sent_by is not None:
+            sender = urlsplit(sent_by).hostname or ""
+            if self._guard.reach_of(sender) is Reach.PUBLIC:
+                limit = Reach.PUBLIC
+        address = literal(host)
+        if address is not None:  # aiohttp asks no resolver about these
+            self._guard.check(host, [address], limit)
+        return limit
+
+    def _session(self, limit: Reach) -> aiohttp.ClientSession:
+        """Connections are pooled per limit, so one made for a near address is not lent out."""
+        found = self._sessions.get(limit)
+        if found is not None:
+            return found
+        import aiohttp  # noqa: PLC0415  slow to import
+
+        resolver = None if self._guard is None else guarded_resolver(self._guard, limit)
+        connector = aiohttp.TCPConnector(
+            limit=self._connections, limit_per_host=self._per_host, resolver=resolver
+        )
+        session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            requote_redirect_url=False,
+            max_field_size=32 << 10,
+            read_bufsize=256 << 10,
+        )
+        self._sessions[limit] = session
+        return session
+
+    def _context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            import ssl  # noqa: PLC0415  slow to import
+
+            self._tls = ssl.create_default_context(cafile=self._ca_file)
+        return self._tls
+
+
+def require_status(response: aiohttp.ClientResponse, allowed: set[int]) -> None:
+    """Raise ``HttpError`` with what the status means, unless it is one of ``allowed``."""
+    if response.status in allowed:
+        return
+    where = public_url(str(response.url))
+    hints = {
+        401: "it wants credentials, or others",
+        403: "the credentials do not allow this",
+        404: "check the address",
+        429: "it is busy; try later",
+    }
+    raise HttpError(
+        f"{where} answered {response.status} {response.reason or ''}".rstrip(),
+        hint=hints.get(response.status),
+        status=response.status,
+        retry_after=retry_after_seconds(response.headers.get("Retry-After"), datetime.now(UTC)),
+    )
+
+
+async def read_bounded(response: aiohttp.ClientResponse, max_size: int) -> bytes:
+    """Read a body; raises ``TooLargeError`` beyond ``max_size`` bytes."""
+    where = public_url(str(response.url))
+    if response.content_length is not None and response.content_length > max_size:
+        raise TooLargeError(f"{where} sends {response.content_length} bytes, over {max_size}")
+    pieces: list[bytes] = []
+    total = 0
+    async for piece in response.content.iter_any():
+        total += len(piece)
+        if total > max_size:
+            raise TooLargeError(f"{where} sends more than {max_size} bytes")
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+__all__ = ["AddressRefusedError", "Http", "NotModified", "Response", "Timeouts"]
