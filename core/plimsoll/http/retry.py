@@ -76,7 +76,11 @@ async def retrying(
         before_sleep=_tell,
         reraise=True,
     )
-    return await retry(call)
+
+    async def attempt() -> T:  # tenacity awaits only what is declared a coroutine function
+        return await call()
+
+    return await retry(attempt)
 
 
 def retry_after_seconds(value: str | None, now: datetime) -> float | None:
