@@ -1,0 +1,163 @@
+"""What the main job stands on: cluster, packages, our own image, the chart, keys."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cluster import Cluster
+
+from gotools import tool
+from scenario.shell import run, wait_for
+
+ROOT = Path(__file__).resolve().parents[3]
+SYSTEM = "plimsoll-system"
+TEAM = "team-a"
+RELEASE = "plimsoll"
+BUILD = "hello"
+
+
+@dataclass
+class World:
+    """Everything a check may touch."""
+
+    cluster: Cluster
+    packages: Path
+    """Root of the base packages' repository."""
+
+    packages_url: str
+    """The same, as pods reach it."""
+
+    work: Path
+    """Directory for keys and files of this run."""
+
+    own_image: str = ""
+    """Our own image by digest."""
+
+    seen: dict[str, str] = field(default_factory=dict)
+    """What an earlier check measured, for later ones."""
+
+    @property
+    def registry(self) -> str:
+        """Host and port, the same from the host and from pods."""
+        return self.cluster.registry
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Environment of cosign, crane and plimsoll on this side."""
+        return {
+            **os.environ,
+            "KUBECONFIG": str(self.cluster.kubeconfig),
+            "DOCKER_CONFIG": str(self.work / "docker"),
+            "COSIGN_PASSWORD": (self.work / "password").read_text(),
+            "COSIGN_YES": "true",
+            "PLIMSOLL_INSECURE_REGISTRIES": self.registry,
+        }
+
+    def kubectl(self, *args: str, stdin: str | None = None, check: bool = True) -> str:
+        """Run kubectl; the output, with errors behind it where ``check`` is off."""
+        done = run([tool("kubectl"), *args], env=self.env, stdin=stdin, check=check)
+        return done.stdout if check else done.stdout + done.stderr
+
+    def get(self, *args: str) -> dict[str, object]:
+        """``kubectl get … -o json``."""
+        found: dict[str, object] = json.loads(self.kubectl("get", *args, "-o", "json"))
+        return found
+
+    def cosign(self, *args: str, check: bool = True) -> str:
+        """Run the real cosign; both streams."""
+        done = run([tool("cosign"), *args], env=self.env, check=check)
+        return done.stdout + done.stderr
+
+    def crane(self, *args: str) -> str:
+        """Run the real crane."""
+        return run([tool("crane"), *args, "--insecure"], env=self.env).stdout.strip()
+
+    def plimsoll(self, *args: str | Path, check: bool = True) -> str:
+        """Run our own command as a user would."""
+        return run([ROOT / ".venv/bin/plimsoll", *args], env=self.env, check=check).stdout
+
+
+def make_keys(world: World) -> None:
+    """Two cosign key pairs, of the team and of a stranger, made by cosign itself."""
+    (world.work / "docker").mkdir(parents=True, exist_ok=True)
+    (world.work / "docker/config.json").write_text('{"auths": {}}')
+    (world.work / "password").write_text(secrets.token_hex(8))
+    for name in ("team", "stranger"):
+        for leftover in world.work.glob(f"{name}.*"):
+            leftover.unlink()
+        world.cosign("generate-key-pair", "--output-key-prefix", str(world.work / name))
+
+
+def secret(name: str, namespace: str, data: dict[str, str], kind: str = "Opaque") -> str:
+    """A Secret as JSON for ``kubectl apply -f -``."""
+    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+    body = {"apiVersion": "v1", "kind": "Secret", "type": kind, "data": encoded}
+    return json.dumps({**body, "metadata": {"name": name, "namespace": namespace}})
+
+
+def install(world: World) -> None:
+    """Install the chart with our own image, and wait until it stands."""
+    repository, _, digest = world.own_image.partition("@")
+    helm = [tool("helm"), "upgrade", "--install", RELEASE, ROOT / "helm/plimsoll"]
+    helm += ["--namespace", SYSTEM, "--create-namespace", "--wait", "--timeout", "180s"]
+    for setting in (
+        f"image.repository={repository}",
+        f"image.digest={digest}",
+        f"insecureRegistries={{{world.registry}}}",
+        "clusterName=demo",
+    ):
+        helm += ["--set", setting]
+    run(helm, env=world.env)
+    wait_for("the webhook to be armed", lambda: webhook_armed(world))
+
+
+def webhook_armed(world: World) -> bool:
+    """Whether the API server has the certificate of the webhook."""
+    found = world.get("validatingwebhookconfigurations", f"{RELEASE}-policy")
+    hooks = found["webhooks"]
+    assert isinstance(hooks, list)
+    return all(hook["clientConfig"].get("caBundle") for hook in hooks)
+
+
+def make_team(world: World) -> None:
+    """A guarded namespace with the key to sign and the policy that asks for its marks."""
+    labels = {"policy.plimsoll.dev/include": "true"}
+    namespace = {"apiVersion": "v1", "kind": "Namespace"}
+    meta = {"metadata": {"name": TEAM, "labels": labels}}
+    world.kubectl("apply", "-f", "-", stdin=json.dumps({**namespace, **meta}))
+    pair = {
+        "cosign.key": (world.work / "team.key").read_text(),
+        "cosign.pub": (world.work / "team.pub").read_text(),
+        "cosign.password": (world.work / "password").read_text(),
+    }
+    world.kubectl("apply", "-f", "-", stdin=secret("cosign", TEAM, pair))
+
+
+def example(world: World, name: str) -> str:
+    """An example of ours with the placeholders of its header filled in for this cluster."""
+    text = (ROOT / "examples" / name).read_text()
+    key = next(world.packages.glob("*.rsa.pub"))
+    values = {
+        "registry.example.com": world.registry,
+        "https://packages.example.com/base": world.packages_url,
+        "base.rsa.pub": key.name,
+    }
+    for placeholder, value in values.items():
+        text = text.replace(placeholder, value)
+    for marker, path in (
+        ("REPLACE_WITH_REPOSITORY_KEY", key),
+        ("REPLACE_WITH_COSIGN_PUB", world.work / "team.pub"),
+    ):
+        lines = text.splitlines()
+        for number, line in enumerate(lines):
+            if marker in line:
+                indent = line[: len(line) - len(line.lstrip())]
+                pem = path.read_text().strip().splitlines()
+                lines[number] = "\n".join(indent + row for row in pem)
+        text = "\n".join(lines) + "\n"
+    return text
