@@ -1,0 +1,220 @@
+"""The cache directory: atomic writes, locks between processes, no debris.
+
+Everything appears under its final name by one rename and never changes afterwards, so a kill at
+any moment leaves only a temporary folder, which the next process removes: each process holds a
+lock on its own temporary folder while it lives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from plimsoll.errors import Error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+#: Layout and content format of the cache; a new number starts a new, empty cache.
+FORMAT = "v1"
+
+
+class StorageError(Error):
+    """The cache or an output cannot be written."""
+
+    reason = "StorageFailed"
+
+
+class DiskFullError(StorageError):
+    """No space is left."""
+
+    reason = "DiskFull"
+
+
+class CorruptEntryError(Exception):
+    """An entry of the cache is not what was stored; it is made again."""
+
+
+def default_cache_dir() -> Path:
+    """``PLIMSOLL_CACHE_DIR``, else ``plimsoll`` in the user's cache folder, else in ``/tmp``."""
+    if given := os.environ.get("PLIMSOLL_CACHE_DIR"):
+        return Path(given)
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111  (the home may not exist)
+    for candidate in (Path(base), Path(tempfile.gettempdir())):
+        existing = next(p for p in (candidate, *candidate.parents) if p.exists())
+        if os.access(existing, os.W_OK | os.X_OK):
+            folder = candidate / "plimsoll"
+            # In a shared folder another user's cache must not be trusted.
+            if not folder.exists() or folder.stat().st_uid == os.getuid():
+                return folder / "cache"
+            return candidate / f"plimsoll-{os.getuid()}" / "cache"
+    return Path(tempfile.gettempdir()) / "plimsoll" / "cache"
+
+
+@contextlib.contextmanager
+def storage_errors(what: str) -> Iterator[None]:
+    """Turn the system's errors about files into ``StorageError``.
+
+    Args:
+        what: what was being done, for the message.
+
+    Raises:
+        StorageError, DiskFullError: instead of ``OSError``.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise DiskFullError(
+                f"no space left while {what}",
+                hint="free some space, or point --cache-dir (PLIMSOLL_CACHE_DIR) and the output "
+                "to a larger disk; nothing incomplete was kept",
+            ) from error
+        place = f" {error.filename}" if error.filename else ""
+        raise StorageError(
+            f"cannot go on while {what}:{place}: {error.strerror or error}",
+            hint="check that the folder exists and may be written to",
+        ) from error
+
+
+class Store:
+    """One cache directory, shared by any number of processes.
+
+    Args:
+        root: the directory; made if absent.
+
+    Raises:
+        StorageError: it cannot be made or written to.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root / FORMAT
+        with storage_errors(f"opening the cache {root}"):
+            for name in ("tmp", "locks"):
+                (self.root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._sweep()
+            self._tmp = Path(tempfile.mkdtemp(dir=self.root / "tmp"))
+            self._alive = os.open(self._tmp / ".alive", os.O_CREAT | os.O_RDWR, 0o600)
+            fcntl.flock(self._alive, fcntl.LOCK_EX)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove this process's temporary folder."""
+        shutil.rmtree(self._tmp, ignore_errors=True)
+        os.close(self._alive)
+
+    def path(self, kind: str, key: str) -> Path:
+        """Where the entry ``key`` of a kind lies."""
+        return self.root / kind / key[:2] / key
+
+    @contextlib.contextmanager
+    def lock(self, key: str) -> Iterator[None]:
+        """Hold the lock ``key`` against every other thread and process; waits for it."""
+        path = self.root / "locks" / hashlib.sha256(key.encode()).hexdigest()[:32]
+        with storage_errors(f"locking {path}"):
+            handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            with storage_errors(f"locking {path}"):
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    def scratch(self) -> Path:
+        """A new empty folder that lives as long as this store is open."""
+        with storage_errors(f"writing to the cache {self.root}"):
+            return Path(tempfile.mkdtemp(dir=self._tmp))
+
+    def publish(self, source: Path, target: Path) -> None:
+        """Move a finished file or folder to its final name; the first one there stays."""
+        with storage_errors(f"writing to the cache {self.root}"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                source.rename(target)
+            except OSError as error:
+                if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                    raise
+                shutil.rmtree(source, ignore_errors=True)
+
+    def remove(self, path: Path) -> None:
+        """Take an entry away at once, however large it is."""
+        with contextlib.suppress(OSError):
+            path.rename(self.scratch() / path.name)
+
+    def put_record(self, kind: str, key: str, value: Any) -> None:
+        """Store a JSON value with its own checksum."""
+        folder = self.scratch()
+        with storage_errors(f"writing to the cache {self.root}"):
+            (folder / "record").write_bytes(seal(value))
+            target = self.path(kind, key)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (folder / "record").rename(target)
+
+    def get_record(self, kind: str, key: str) -> Any:
+        """A stored JSON value; ``None`` if there is none or it is damaged."""
+        path = self.path(kind, key)
+        try:
+            return unseal(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except CorruptEntryError:
+            self.remove(path)
+            return None
+
+    def _sweep(self) -> None:
+        """Remove what processes that are gone have left."""
+        for folder in (self.root / "tmp").iterdir():
+            try:
+                handle = os.open(folder / ".alive", os.O_RDWR)
+            except OSError:
+                # Just made, or without its lock file: only old ones are surely abandoned.
+                with contextlib.suppress(OSError):
+                    if folder.stat().st_mtime < _now() - 3600:
+                        shutil.rmtree(folder, ignore_errors=True)
+                continue
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            except OSError:
+                pass
+            finally:
+                os.close(handle)
+
+
+def _now() -> float:
+    import time  # noqa: PLC0415  (used once per start at most)
+
+    return time.time()
+
+
+def seal(value: Any) -> bytes:
+    """JSON behind a line with its SHA-256."""
+    body = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    return hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+
+
+def unseal(data: bytes) -> Any:
+    """The value of ``seal``; raises ``CorruptEntryError``."""
+    digest, _, body = data.partition(b"\n")
+    if hashlib.sha256(body).hexdigest().encode() != digest:
+        raise CorruptEntryError("checksum of a record does not match")
+    return json.loads(body)
