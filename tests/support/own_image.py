@@ -1,7 +1,7 @@
 """Our own image: our wheel and its dependencies as one APK, and the repository that holds it.
 
 The package has the wheel's closure under ``/usr/lib/plimsoll`` (installed for the target
-architecture, with byte code, as the root filesystem of a pod is read-only) and ``/usr/bin/plimsoll``.
+architecture, with byte code, as a pod cannot write it) and ``/usr/bin/plimsoll``.
 Python itself comes from the base packages.
 """
 

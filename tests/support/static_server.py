@@ -1,4 +1,4 @@
-"""A read-only HTTP server for a directory (ranges, ETag): ``python -m static_server DIR HOST PORT``."""
+"""A read-only HTTP server of a directory (ranges, ETag): ``static_server DIR HOST PORT``."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The main job on a real cluster, told once: ``make demo`` prints it, the end-to-end tests assert it."""
+"""The main job on a real cluster, told once: the demo prints it, the end-to-end tests assert it."""
