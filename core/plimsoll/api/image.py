@@ -37,6 +37,9 @@ def _text(value: Any) -> Any:
 Text = Annotated[str, BeforeValidator(_text)]
 """A string; an unquoted YAML scalar of another type counts as its own text."""
 
+Unquoted = Annotated[Text, Field(json_schema_extra={"x-kubernetes-int-or-string": True})]
+"""A ``Text`` that is so often a number that the custom resource takes unquoted ones too."""
+
 
 def _octal(value: Any) -> Any:
     """Read ``"0o755"``: what YAML 1.1 loaders make of YAML 1.2's octal numbers."""
@@ -161,7 +164,11 @@ class User(_Section):
     """A user to create."""
 
     username: Text = ""
+    """Login name."""
+
     uid: Id = 0
+    """Numeric user id; not 0."""
+
     gid: Id | None = None
     """Primary group; the same number as ``uid`` if not given."""
 
@@ -190,8 +197,13 @@ class Group(_Section):
     """A group to create."""
 
     groupname: Text = ""
+    """Name of the group."""
+
     gid: Id = 0
+    """Numeric group id."""
+
     members: list[Text] = []
+    """Names of its members."""
 
     @model_validator(mode="after")
     def _check(self) -> Group:
@@ -205,19 +217,28 @@ class Group(_Section):
 class Accounts(_Section):
     """Users, groups, and who the container runs as."""
 
-    run_as: Text = Field(default="", alias="run-as")
+    run_as: Unquoted = Field(default="", alias="run-as")
     """User the container runs as: a name from ``users`` or a number."""
 
     users: list[User] = []
+    """Users to create."""
+
     groups: list[Group] = []
+    """Groups to create."""
 
 
 class Path(_Section):
     """A change to the file tree, applied after all packages, in order."""
 
     path: Text = Field(min_length=1)
+    """The path in the image."""
+
     type: Literal["directory", "empty-file", "file", "hardlink", "symlink", "permissions"]
+    """What to make of it; ``permissions`` changes owner and mode of what is there."""
+
     uid: Id | None = None
+    """Numeric id of the owner."""
+
     gid: Id | None = None
     """With neither ``uid`` nor ``gid`` the owner stays; with one the other is 0."""
 
@@ -305,7 +326,7 @@ class ImageConfiguration(_Section):
     archs: list[Text] = []
     """Architectures, for example ``amd64``, ``arm64``; all if empty."""
 
-    environment: dict[str, Text] = {}
+    environment: dict[str, Unquoted] = {}
     """Environment variables of the container."""
 
     paths: list[Path] = []
