@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from plimsoll import yaml12
 from plimsoll.api.image import ImageConfiguration
-from plimsoll.builder import yaml12
 from plimsoll.errors import Error
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plimsoll.builder import yaml12
+from plimsoll import yaml12
 from plimsoll.builder.config import ConfigError, load_config, parse_config
 from plimsoll.errors import Error
 
