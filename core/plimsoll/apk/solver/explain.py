@@ -1,0 +1,202 @@
+"""Why there is no solution: the fewest facts that contradict each other, in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from plimsoll.apk.solver.facts import (
+    Asked,
+    Excludes,
+    Forbidden,
+    Needs,
+    OnlyTagged,
+    SameEverywhere,
+)
+from plimsoll.apk.solver.hints import listing, near_names, why_not
+from plimsoll.apk.solver.model import PackageNotFoundError, UnsatisfiableError
+from plimsoll.apk.solver.sat import LimitError, Sat
+from plimsoll.apk.version import Constraint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from plimsoll.apk.solver.facts import Fact
+    from plimsoll.apk.solver.relations import Candidate
+    from plimsoll.apk.solver.sat import Clause
+    from plimsoll.apk.solver.universe import Universe
+
+#: Contradictions allowed in one try to do without a clause.
+_TRY_LIMIT = 1_000
+#: More clauses than this are told as they are.
+_MOST_CLAUSES = 600
+
+
+def explain(
+    world: Sequence[str], universes: Sequence[Universe], core: Sequence[Clause]
+) -> UnsatisfiableError:
+    """The error that says why a request has no solution.
+
+    Args:
+        world: the normalised request.
+        universes: the architectures it was tried for.
+        core: clauses that contradict each other, from ``Search.core``.
+    """
+    facts = [clause.fact for clause in minimise(core)]
+    where = " and ".join(u.arch for u in universes if u.arch)
+    for fact in facts:
+        if isinstance(fact, Asked) and not fact.candidates:
+            name = Constraint.parse(fact.text).name
+            if not fact.universe.candidates(name):
+                urls = listing([r.url for r in fact.universe.repositories]) or "no repository"
+                return PackageNotFoundError(
+                    f"there is no package {name} in {urls}{f' for {where}' if where else ''}",
+                    reasons=[f"nothing is called {name} or provides it"],
+                    hint=near_names(name, fact.universe),
+                )
+    several = len(universes) > 1
+    reasons = list(dict.fromkeys(_tell(_from_the_request(world, facts), several=several)))
+    told = "\n- ".join(("", *reasons))
+    return UnsatisfiableError(
+        f"no packages fulfil the request{f' for {where}' if where else ''}:{told}",
+        reasons=reasons,
+        hint=_hint(facts),
+    )
+
+
+def minimise(core: Sequence[Clause]) -> list[Clause]:
+    """A part of ``core`` that still contradicts itself and of which nothing can be left out."""
+    # What was found last is farthest from the request: try to do without it first.
+    clauses = sorted(core, key=lambda c: -max((abs(v) for v in c.literals), default=0))
+    if len(clauses) > _MOST_CLAUSES:
+        return clauses
+    position = 0
+    while position < len(clauses):
+        fewer = _contradiction(clauses[:position] + clauses[position + 1 :])
+        if fewer is None:
+            position += 1
+        else:
+            clauses = fewer
+    return clauses
+
+
+def _contradiction(clauses: Sequence[Clause]) -> list[Clause] | None:
+    """The clauses of these that contradict each other, or ``None``."""
+    sat = Sat(limit=_TRY_LIMIT)
+    for _ in range(max((abs(v) for c in clauses for v in c.literals), default=0)):
+        sat.variable()
+    for place, clause in enumerate(clauses):
+        sat.add(clause.literals, place)
+
+    def decide() -> int | None:
+        for clause in clauses:
+            values = [(literal, sat.value[abs(literal)]) for literal in clause.literals]
+            if not any(value is (v > 0) or (v < 0 and value is None) for v, value in values):
+                return next(v for v, value in values if value is None)
+        return None
+
+    try:
+        if sat.solve(decide):
+            return None
+    except LimitError:
+        return None
+    return [clauses[place] for place in sorted(clause.fact for clause in sat.core)]
+
+
+def _from_the_request(world: Sequence[str], facts: Sequence[Fact]) -> list[Fact]:
+    """The facts in the order of a walk from the request; what excludes comes last."""
+    asked = [f for f in facts if isinstance(f, Asked)]
+    asked.sort(key=lambda f: world.index(f.text) if f.text in world else len(world))
+    needs: dict[Candidate, list[Needs]] = {}
+    for fact in facts:
+        if isinstance(fact, Needs):
+            needs.setdefault(fact.package, []).append(fact)
+    order: list[Fact] = []
+    for first in asked:
+        order.append(first)
+        queue = list(first.candidates)
+        for package in queue:
+            for fact in needs.pop(package, ()):
+                order.append(fact)
+                queue += fact.candidates
+    order += [fact for rest in needs.values() for fact in rest]
+    order += [f for f in facts if isinstance(f, Forbidden | SameEverywhere)]
+    order += [f for f in facts if isinstance(f, Excludes | OnlyTagged)]
+    return order
+
+
+def _tell(facts: Sequence[Fact], *, several: bool) -> Iterator[str]:
+    """One sentence for each fact, or for facts that say the same of several versions."""
+    for fact in facts:
+        match fact:
+            case Asked():
+                yield f"{_on(fact.universe, several)}the request names {fact.text}{_offer(fact)}"
+            case Needs():
+                alike = _alike(fact, facts)
+                versions = listing([p.version for p in alike])
+                verb = "needs" if len(alike) == 1 else "need"
+                who = str(fact.package) if len(alike) == 1 else f"{fact.package.name} {versions}"
+                if len(alike) > 1:
+                    who = f"versions {versions} of {fact.package.name}"
+                yield f"{_on(fact.universe, several)}{who} {verb} {fact.text}{_offer(fact)}"
+            case Forbidden():
+                yield f"the request refuses {fact.package} ({fact.text})"
+            case SameEverywhere(package=None):
+                yield f"what fulfils {fact.text} must be the same version on every architecture"
+            case SameEverywhere():
+                continue
+            case OnlyTagged():
+                yield (
+                    f"{fact.package} is of the repository tagged @{fact.package.tag}, which "
+                    f"serves only what is asked for with @{fact.package.tag}"
+                )
+            case Excludes():
+                yield _exclusion(fact)
+
+
+def _on(universe: Universe, several: bool) -> str:  # noqa: FBT001  # a private shorthand
+    return f"on {universe.arch} " if several else ""
+
+
+def _alike(fact: Needs, facts: Iterable[Fact]) -> list[Candidate]:
+    """The versions of one package that all need the same."""
+    return [
+        f.package
+        for f in facts
+        if isinstance(f, Needs)
+        and (f.package.name, f.text, f.universe) == (fact.package.name, fact.text, fact.universe)
+    ]
+
+
+def _offer(fact: Asked | Needs) -> str:
+    """What could fulfil it, where that is not plain from its name."""
+    if not fact.candidates:
+        return f", but {why_not(Constraint.read(fact.text), fact.universe)}"
+    offers = [str(c) for c in fact.candidates]
+    if len(offers) == 1:
+        return f" (only {offers[0]} fulfils it)"
+    return f" ({listing(offers, 'or')})"
+
+
+def _exclusion(fact: Excludes) -> str:
+    one, other = fact.one, fact.other
+    if fact.refuses:
+        return f"{one} refuses {other.name} ({fact.refuses})"
+    if one.name == other.name:
+        return f"{one.name} can be installed in one version only"
+    return f"{one.name} and {other.name} both provide {fact.name}, which only one package may"
+
+
+def _hint(facts: Sequence[Fact]) -> str:
+    for fact in facts:
+        if isinstance(fact, Needs) and not fact.candidates:
+            name = Constraint.read(fact.text).name
+            if not fact.universe.candidates(name):
+                return (
+                    f"add a repository that provides {name}, or another version of "
+                    f"{fact.package.name}"
+                )
+    asked = list(dict.fromkeys(f.text for f in facts if isinstance(f, Asked)))
+    refused = list(dict.fromkeys(f.text for f in facts if isinstance(f, Forbidden)))
+    if len(asked) + len(refused) == 1:
+        return f"ask for another version than {asked[0]}, or for another package"
+    return f"drop one of {listing([*asked, *refused], 'or')}, or ask for other versions of them"
