@@ -7,14 +7,13 @@ say is in ``plimsoll.api.policycheck``.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from plimsoll.api.base import Model, StrictModel
+from plimsoll.api.meta import Conditions, cel
 
-GROUP = "plimsoll.dev"
-VERSION = "v1alpha1"
 SIGSTORE_GROUP = "policy.sigstore.dev"
 SIGSTORE_VERSIONS = ("v1beta1", "v1alpha1")
 
@@ -43,16 +42,10 @@ LongText = Annotated[str, StringConstraints(max_length=131072)]
 Name = Annotated[str, StringConstraints(max_length=253)]
 
 
-def _cel(*rules: tuple[str, str]) -> ConfigDict:
-    """CEL rules that the API server applies to every object of a model."""
-    validations: list[Any] = [{"rule": rule, "message": message} for rule, message in rules]
-    return ConfigDict(json_schema_extra={"x-kubernetes-validations": validations})
-
-
 class ImagePattern(StrictModel):
     """A set of images by name."""
 
-    model_config = _cel(
+    model_config = cel(
         (
             "!has(self.glob) || self.glob.matches('^[a-zA-Z0-9\\\\-_:/*.@]+$')",
             "a glob has letters, digits and - _ : / * . @ only",
@@ -100,7 +93,7 @@ class ConfigMapRef(StrictModel):
 class Key(StrictModel):
     """A public key, from exactly one place."""
 
-    model_config = _cel(
+    model_config = cel(
         (
             "[has(self.data), has(self.kms), has(self.secretRef)].filter(x, x).size() == 1",
             "expected exactly one of data, kms, secretRef",
@@ -118,7 +111,8 @@ class Key(StrictModel):
     """Secret in the webhook's own namespace that holds the public key."""
 
     hash_algorithm: HashAlgorithm | None = None
-    """Hash that signatures by this key are made over. Default ``sha256``."""
+    """The only hash that signatures by this key may be made over. Default: ``sha256``, or the one
+    of the key's curve."""
 
 
 class CaCert(StrictModel):
@@ -273,7 +267,7 @@ class Authority(StrictModel):
     when a signature verifies.
     """
 
-    model_config = _cel(
+    model_config = cel(
         (
             "[has(self.key), has(self.keyless), has(self.static)].filter(x, x).size() == 1",
             "expected exactly one of key, keyless, static",
@@ -392,23 +386,12 @@ class ClusterImagePolicySpec(StrictModel):
     policy: PolicyText | None = None
     """Rule over what all authorities found."""
 
-    mode: Literal["enforce", "warn"] | None = None
-    """``enforce`` (default) refuses an image that fails, ``warn`` admits it with a warning."""
+    mode: Literal["enforce", "warn"] = "enforce"
+    """``enforce`` refuses an image that fails, ``warn`` admits it with a warning."""
 
     match: Annotated[list[MatchResource], Field(max_length=32)] | None = None
     """Only these kinds of object, all when empty. Workloads (Deployments and the like) are only
     warned about unless a policy names them here."""
-
-
-class Condition(Model):
-    """One aspect of an object's state (KEP-1623)."""
-
-    type: str
-    status: Literal["True", "False", "Unknown"]
-    reason: str = ""
-    message: str = ""
-    observed_generation: int | None = None
-    last_transition_time: str | None = None
 
 
 class PolicyStatus(Model):
@@ -417,5 +400,5 @@ class PolicyStatus(Model):
     observed_generation: int | None = None
     """Generation of the spec that the conditions speak of."""
 
-    conditions: Annotated[list[Condition], Field(max_length=16)] = []
+    conditions: Conditions = []
     """``Ready``: the policy is understood and in force."""
