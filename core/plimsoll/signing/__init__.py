@@ -1,0 +1,1 @@
+"""Signatures and attestations of images: making them, finding them, and judging them."""

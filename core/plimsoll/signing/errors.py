@@ -1,0 +1,45 @@
+"""What can be wrong with keys and evidence."""
+
+from __future__ import annotations
+
+from plimsoll.errors import Error
+
+
+class SigningError(Error):
+    """Base of the errors of this package."""
+
+    reason = "SigningError"
+
+
+class InvalidKeyError(SigningError):
+    """Bytes that are no key, or a key too weak to trust."""
+
+    reason = "InvalidKey"
+
+
+class WrongPasswordError(InvalidKeyError):
+    """A private key that the given password does not open."""
+
+    reason = "WrongKeyPassword"
+
+
+class InvalidEvidenceError(SigningError):
+    """A bundle, envelope, statement or payload that does not follow its format."""
+
+    reason = "InvalidEvidence"
+
+
+class RejectedError(SigningError):
+    """Well-formed evidence that does not prove what is wanted."""
+
+    reason = "EvidenceRejected"
+
+
+class EvidenceUnavailableError(SigningError):
+    """The place of the evidence could not be read, so nothing is known about the image."""
+
+    reason = "EvidenceUnavailable"
+
+    def __init__(self, message: str, *, hint: str | None = None, retryable: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.retryable = retryable
