@@ -7,6 +7,7 @@ lock on its own temporary folder while it lives.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import fcntl
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 from plimsoll.errors import Error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
     from types import TracebackType
 
 #: Layout and content format of the cache; a new number starts a new, empty cache.
@@ -135,6 +136,25 @@ class Store:
         try:
             with storage_errors(f"locking {path}"):
                 fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    @contextlib.asynccontextmanager
+    async def lock_async(self, key: str) -> AsyncIterator[None]:
+        """Like ``lock``, without blocking the event loop."""
+        path = self.root / "locks" / hashlib.sha256(key.encode()).hexdigest()[:32]
+        with storage_errors(f"locking {path}"):
+            handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            pause = 0.01
+            while True:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 1.5, 0.5)
             yield
         finally:
             os.close(handle)

@@ -1,0 +1,289 @@
+"""The lock: exactly which packages of which repositories make an image."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from plimsoll.apk.index import SAFE_NAME, SAFE_VERSION, parse_checksum
+from plimsoll.errors import Error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from plimsoll.api.image import ImageConfiguration
+    from plimsoll.apk.package import Section
+    from plimsoll.apk.solver import Resolution
+    from plimsoll.arch import Arch
+    from plimsoll.builder.cache import CachedPackage
+    from plimsoll.builder.repositories import Key, Repository
+
+VERSION = "v1"
+MEDIA_TYPE = "application/vnd.plimsoll.lock.v1+json"
+MAX_SIZE = 32 << 20
+
+
+class LockError(Error):
+    """A lock file that is not valid or does not fit the build."""
+
+    reason = "InvalidLock"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class LockedSection(_Part):
+    """Where a section lies (``bytes=a-b``) and its hash (``sha1-`` or ``sha256-``, base64)."""
+
+    range: str
+    checksum: str
+
+    @classmethod
+    def of(cls, section: Section, *, sha256: bool = False) -> LockedSection:
+        """From a section that was read."""
+        if sha256:
+            return cls(range=section.range, checksum=_b64("sha256", section.sha256))
+        return cls(range=section.range, checksum=_b64("sha1", section.sha1))
+
+
+class LockedPackage(_Part):
+    """One package of one architecture; ``architecture`` is the APK name."""
+
+    name: str
+    url: str
+    version: str
+    architecture: str
+    signature: LockedSection | None = None
+    control: LockedSection | None = None
+    data: LockedSection | None = None
+    checksum: str = ""
+    """SHA-1 of the control section: ``Q1`` and base64."""
+
+    size: int | None = None
+    """Bytes of the ``.apk``; left out where ``data`` says it."""
+
+    @property
+    def sha1(self) -> bytes:
+        """SHA-1 of the control section."""
+        return parse_checksum(self.checksum, f"the lock's entry of {self.name}")
+
+    @property
+    def datahash(self) -> str:
+        """SHA-256 (hex) of the data section, ``""`` if the lock does not have it."""
+        algorithm, _, value = (self.data.checksum if self.data else "").partition("-")
+        return _unb64(value).hex() if algorithm == "sha256" else ""
+
+    @property
+    def file_size(self) -> int | None:
+        """Bytes of the ``.apk``, if known."""
+        match = re.fullmatch(r"bytes=\d+-(\d+)", self.data.range) if self.data else None
+        return int(match[1]) + 1 if match else self.size
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a file of this machine."""
+        return "://" not in self.url or self.url.startswith("file://")
+
+
+class LockedKey(_Part):
+    """A public key that verified repositories."""
+
+    name: str
+    url: str
+    content: str
+
+
+class LockedRepository(_Part):
+    """An index; ``architecture`` is the APK name."""
+
+    name: str
+    url: str
+    architecture: str
+
+
+class LockedContents(_Part):
+    """What the lock fixes."""
+
+    keyring: list[LockedKey] = []
+    build_repositories: list[LockedRepository] = []
+    runtime_repositories: list[LockedRepository] = []
+    repositories: list[LockedRepository] = []
+    packages: list[LockedPackage] = []
+
+
+class LockedConfig(_Part):
+    """The configuration that was locked."""
+
+    name: str = ""
+    checksum: str = ""
+
+
+class Lock(_Part):
+    """A lock file."""
+
+    version: str = VERSION
+    config: LockedConfig | None = None
+    contents: LockedContents = LockedContents()
+
+    def packages(self, arch: Arch) -> list[LockedPackage]:
+        """The packages of one architecture, in install order."""
+        return [p for p in self.contents.packages if p.architecture == arch.apk]
+
+    def dump(self) -> bytes:
+        """The file: two spaces of indentation, a line break at the end."""
+        value = self.model_dump(mode="json", exclude_none=True)
+        return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+    @classmethod
+    def parse(cls, data: bytes, source: str) -> Lock:
+        """Read a lock file.
+
+        Raises:
+            LockError: it is none, or lacks what makes it safe.
+        """
+        try:
+            lock = cls.model_validate_json(data)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise LockError(
+                f"{source} is no lock file: {where}: {first['msg']}",
+                hint="make a new one with 'plimsoll lock'",
+            ) from None
+        if lock.version != VERSION:
+            raise LockError(
+                f"{source} has the version {lock.version!r}; this program reads {VERSION!r}",
+                hint="make a new one with 'plimsoll lock'",
+            )
+        for package in lock.contents.packages:
+            if not package.checksum:
+                raise LockError(
+                    f"{source}: locked package {package.name} has missing checksum",
+                    hint="the lock was made by an old tool; make a new one with 'plimsoll lock'",
+                )
+            if not SAFE_NAME.fullmatch(package.name) or not SAFE_VERSION.fullmatch(package.version):
+                raise LockError(f"{source}: {package.name!r} {package.version!r} is no package")
+            _ = package.sha1, package.datahash
+        return lock
+
+    def inputs_hash(self, config: ImageConfiguration, extra: Mapping[str, Any]) -> str:
+        """SHA-256 (hex) over everything that decides what the image is.
+
+        Args:
+            config: the configuration.
+            extra: further inputs (builder version, architectures, output).
+        """
+        value = {
+            "config": config.model_dump(mode="json", by_alias=True, exclude_defaults=True),
+            "lock": self.contents.model_dump(mode="json", exclude_none=True),
+            "extra": dict(extra),
+        }
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def make_lock(
+    config: ImageConfiguration,
+    resolutions: Mapping[Arch, Resolution],
+    *,
+    keys: Sequence[Key],
+    repositories: Sequence[Repository],
+    origin: LockedConfig | None = None,
+) -> Lock:
+    """The lock of a resolution, without what only the package files know.
+
+    Args:
+        config: the configuration.
+        resolutions: per architecture, resolved together.
+        keys: the configuration's keyring.
+        repositories: all that were used.
+        origin: the configuration file.
+    """
+    archs = list(resolutions)
+    packages = [
+        LockedPackage(
+            name=candidate.name,
+            url=f"{candidate.repository.url}/{arch.apk}/{candidate.entry.file_name}",
+            version=candidate.version,
+            architecture=arch.apk,
+            checksum=candidate.entry.checksum_text,
+            size=candidate.entry.size or None,
+        )
+        for arch, resolution in resolutions.items()
+        for candidate in resolution.packages
+    ]
+    build = {_plain(text) for text in config.contents.build_repositories}
+    runtime = config.contents.runtime_repositories
+    return Lock(
+        config=origin,
+        contents=LockedContents(
+            keyring=[LockedKey(name=k.location, url=k.location, content=k.pem) for k in keys],
+            build_repositories=_locked((r.url for r in repositories if r.url in build), archs),
+            runtime_repositories=_locked(map(_plain, runtime), archs),
+            repositories=_locked((r.url for r in repositories if r.url not in build), archs),
+            packages=packages,
+        ),
+    )
+
+
+def complete(lock: Lock, found: Mapping[tuple[str, str], CachedPackage]) -> Lock:
+    """The lock with the sections of every package.
+
+    Args:
+        lock: as ``make_lock`` made it.
+        found: (architecture, name) → the verified package.
+    """
+    packages = []
+    for item in lock.contents.packages:
+        package = found[item.architecture, item.name]
+        data = {
+            "range": f"bytes={package.data_start}-{package.size - 1}",
+            "checksum": _b64("sha256", bytes.fromhex(package.info.datahash)),
+        }
+        signature = package.signature
+        packages.append(
+            item.model_copy(
+                update={
+                    "signature": LockedSection.of(signature) if signature else None,
+                    "control": LockedSection.of(package.control),
+                    "data": LockedSection(**data),
+                    "size": None,
+                }
+            )
+        )
+    contents = lock.contents.model_copy(update={"packages": packages})
+    return lock.model_copy(update={"contents": contents})
+
+
+def _locked(urls: Iterable[str], archs: Sequence[Arch]) -> list[LockedRepository]:
+    return [
+        LockedRepository(
+            name=f"{url}/{arch.apk}",
+            url=f"{url}/{arch.apk}/APKINDEX.tar.gz",
+            architecture=arch.apk,
+        )
+        for url in dict.fromkeys(urls)
+        for arch in archs
+    ]
+
+
+def _plain(text: str) -> str:
+    return text.strip().rpartition(" ")[2].rstrip("/")
+
+
+def _b64(algorithm: str, digest: bytes) -> str:
+    return f"{algorithm}-{base64.b64encode(digest).decode()}"
+
+
+def _unb64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        raise LockError(f"{text[:60]!r} in a lock is no base64") from None

@@ -1,0 +1,397 @@
+"""The file tree of an image: what packages bring, who wins where two bring one path.
+
+Contents stay in the packages' cached segments; a node only points there. For every package the
+tree remembers which of its entries are not used as they are, so that a package without such
+entries needs no new bytes at all.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from plimsoll.apk.tarfmt import Type
+from plimsoll.apk.version import Constraint
+from plimsoll.errors import Error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from plimsoll.builder.cache import CachedPackage, FileEntry
+
+_MAX_LINKS = 40
+
+
+class FileConflictError(Error):
+    """Two packages, or a package and the configuration, claim one path."""
+
+    reason = "FileConflict"
+
+
+class TreeError(Error):
+    """A change to the file tree that cannot be made."""
+
+    reason = "InvalidPath"
+
+
+@dataclass(slots=True)
+class Node:
+    """One file, directory or link of the image.
+
+    Attributes:
+        path: without leading slash; ``""`` is the root.
+        content: of a file that no package brings.
+        package: index of the package that brings it, -1 for none.
+        entry: the package's entry; ``None`` for what no package brings.
+    """
+
+    path: str
+    kind: Type
+    mode: int
+    uid: int = 0
+    gid: int = 0
+    mtime: int = 0
+    link: str = ""
+    content: bytes = b""
+    package: int = -1
+    entry: FileEntry | None = None
+    device: tuple[int, int] = (0, 0)
+
+    @property
+    def size(self) -> int:
+        """Bytes of content."""
+        return len(self.content) if self.entry is None else self.entry.size
+
+
+@dataclass(slots=True)
+class Installed:
+    """A package in the tree.
+
+    Attributes:
+        altered: offset of an entry in the segment → the node that replaces it, ``None`` where
+            the entry is not in the image.
+        lost: paths of entries that another package brings.
+    """
+
+    package: CachedPackage
+    altered: dict[int, Node | None] = field(default_factory=dict)
+    lost: set[str] = field(default_factory=set)
+
+
+class Tree:
+    """An image's files.
+
+    Args:
+        packages: in install order.
+
+    Raises:
+        FileConflictError: naming both packages and the path.
+    """
+
+    def __init__(self, packages: Sequence[CachedPackage]) -> None:
+        self.nodes: dict[str, Node] = {}
+        self.packages = [Installed(package) for package in packages]
+        self._links = self._directory_links(packages)
+        for number, installed in enumerate(self.packages):
+            for entry in installed.package.entries:
+                self._add(number, installed, entry)
+        self._fill_parents()
+
+    # -- looking ------------------------------------------------------------------------------
+
+    def get(self, path: str) -> Node | None:
+        """What lies at a path; links on the way are followed, a link at its end is not."""
+        return self.nodes.get(self.real(path))
+
+    def resolve(self, path: str) -> Node | None:
+        """What lies at a path, all links followed."""
+        return self.nodes.get(self.real(path, last=True))
+
+    def real(self, path: str, *, last: bool = False) -> str:
+        """The path without links, within the root.
+
+        Args:
+            path: with or without leading slash.
+            last: follow a link at the end of the path too.
+
+        Raises:
+            TreeError: links lead in a circle, or the path leads out of the root.
+        """
+        todo = [part for part in reversed(path.split("/")) if part not in {"", "."}]
+        done: list[str] = []
+        hops = 0
+        while todo:
+            part = todo.pop()
+            if part == "..":
+                if done:
+                    done.pop()
+                continue
+            done.append(part)
+            node = self.nodes.get("/".join(done))
+            if node is None or node.kind is not Type.SYMLINK or not (todo or last):
+                continue
+            hops += 1
+            if hops > _MAX_LINKS:
+                raise TreeError(f"links at /{path.strip('/')} lead in a circle")
+            done = [] if node.link.startswith("/") else done[:-1]
+            todo += [p for p in reversed(node.link.split("/")) if p not in {"", "."}]
+        return "/".join(done)
+
+    def content(self, node: Node) -> bytes:
+        """Content of a file, checked where it comes from the cache."""
+        if node.entry is None or node.package < 0:
+            return node.content
+        package = self.packages[node.package].package
+        return package.read(original(package, node.entry))
+
+    def children(self, path: str) -> Iterator[Node]:
+        """Everything below a path, not the path itself."""
+        prefix = f"{path}/" if path else ""
+        return iter([n for p, n in self.nodes.items() if p.startswith(prefix) and p != path])
+
+    def ordered(self) -> list[Node]:
+        """All nodes, parents before children, names sorted within a directory."""
+        return [self.nodes[p] for p in sorted(self.nodes, key=lambda p: p.split("/"))]
+
+    # -- changing -----------------------------------------------------------------------------
+
+    def directory(
+        self, path: str, mode: int = 0o755, uid: int = 0, gid: int = 0, *, keep: bool = True
+    ) -> Node:
+        """Make a directory and its parents.
+
+        Args:
+            path: where; links on the way are followed.
+            mode: permission bits.
+            uid: owner.
+            gid: group.
+            keep: leave one that exists as it is.
+
+        Raises:
+            TreeError: something else is there.
+        """
+        real = self.real(path, last=True)
+        if not real:
+            return Node("", Type.DIRECTORY, 0o755)
+        node = self.nodes.get(real)
+        if node is not None:
+            if node.kind is not Type.DIRECTORY:
+                raise TreeError(
+                    f"/{real} is no directory but {_kind(node)}",
+                    hint="choose another path, or leave the package out that brings it",
+                )
+            if not keep:
+                node.mode, node.uid, node.gid = mode, uid, gid
+            return node
+        self._parents(real)
+        node = self.nodes[real] = Node(real, Type.DIRECTORY, mode, uid, gid)
+        return node
+
+    def write(
+        self, path: str, content: bytes, mode: int = 0o644, uid: int = 0, gid: int = 0
+    ) -> Node:
+        """Write a file over whatever file or link is there."""
+        return self._put(Node(self.real(path), Type.FILE, mode, uid, gid, content=content))
+
+    def overwrite(self, path: str, content: bytes, mode: int = 0o644) -> Node:
+        """Write a file; one that exists keeps owner and mode, and links to it are followed."""
+        node = self.resolve(path)
+        real = self.real(path, last=True)
+        if node is not None and node.kind is Type.FILE:
+            return self.write(real, content, node.mode, node.uid, node.gid)
+        return self.write(real, content, mode)
+
+    def symlink(self, path: str, target: str, uid: int = 0, gid: int = 0) -> Node:
+        """Make a symbolic link."""
+        return self._put(Node(self.real(path), Type.SYMLINK, 0o777, uid, gid, link=target))
+
+    def device(self, path: str, major: int, minor: int, mode: int) -> Node:
+        """Make a character device."""
+        return self._put(Node(self.real(path), Type.CHARACTER_DEVICE, mode, device=(major, minor)))
+
+    def change(
+        self, node: Node, *, mode: int | None = None, owner: tuple[int, int] | None = None
+    ) -> None:
+        """Set mode or owner."""
+        node.mode = node.mode if mode is None else mode
+        node.uid, node.gid = owner or (node.uid, node.gid)
+        if node.entry is not None and node.kind is not Type.DIRECTORY:
+            self.packages[node.package].altered[node.entry.start] = node
+
+    def _put(self, node: Node) -> Node:
+        existing = self.nodes.get(node.path)
+        if existing is not None:
+            if existing.kind is Type.DIRECTORY:
+                raise TreeError(
+                    f"/{node.path} is a directory, not a place for {_kind(node)}",
+                    hint="choose another path",
+                )
+            self._drop(existing)
+        self._parents(node.path)
+        self.nodes[node.path] = node
+        return node
+
+    def _drop(self, node: Node) -> None:
+        if node.entry is not None:
+            self.packages[node.package].altered[node.entry.start] = None
+
+    def _parents(self, path: str) -> None:
+        parent = posixpath.dirname(path)
+        if not parent:
+            return
+        node = self.nodes.get(parent)
+        if node is None:
+            self._parents(parent)
+            self.nodes[parent] = Node(parent, Type.DIRECTORY, 0o755)
+        elif node.kind is not Type.DIRECTORY:
+            raise TreeError(
+                f"/{path} cannot be: /{parent} is {_kind(node)}", hint="choose another path"
+            )
+
+    # -- packages -----------------------------------------------------------------------------
+
+    @staticmethod
+    def _directory_links(packages: Iterable[CachedPackage]) -> dict[str, str]:
+        """Links that some package uses as a directory: literal path → real path."""
+        links: dict[str, str] = {}
+        used: set[str] = set()
+        for package in packages:
+            for entry in package.entries:
+                if entry.type == "2":
+                    links[entry.path] = entry.link
+                elif entry.type == "5":
+                    used.add(entry.path)
+                used.add(posixpath.dirname(entry.path))
+        pending = [path for path in used if path]
+        while pending:
+            parent = posixpath.dirname(pending.pop())
+            if parent and parent not in used:
+                used.add(parent)
+                pending.append(parent)
+        wanted = links.keys() & used
+        if not wanted:
+            return {}
+        # A scratch tree of links alone resolves chains and links below links.
+        scratch = Tree([])
+        for path in sorted(links, key=lambda p: p.count("/")):
+            scratch.nodes[scratch.real(path)] = Node(path, Type.SYMLINK, 0o777, link=links[path])
+        return {path: scratch.real(path, last=True) for path in wanted}
+
+    def _placed(self, entry: FileEntry) -> str:
+        """Where an entry goes, when a parent of it is a link to a directory."""
+        path = entry.path
+        if not self._links:
+            return path
+        if entry.type == "5" and path in self._links:
+            return self._links[path]
+        parent = posixpath.dirname(path)
+        while parent:
+            if parent in self._links:
+                rest = path[len(parent) + 1 :]
+                return self._placed(entry._replace(path=f"{self._links[parent]}/{rest}".strip("/")))
+            parent = posixpath.dirname(parent)
+        return path
+
+    def _add(self, number: int, installed: Installed, entry: FileEntry) -> None:
+        path = self._placed(entry)
+        if not path:
+            return
+        kind = entry.kind
+        node = Node(
+            path, kind, entry.mode, entry.uid, entry.gid, entry.mtime, entry.link,
+            package=number, entry=entry,
+        )  # fmt: skip
+        existing = self.nodes.get(path)
+        if kind is Type.DIRECTORY:
+            if existing is not None and existing.kind is not Type.DIRECTORY:
+                self._refuse(existing, node)
+            if existing is None or path == entry.path:
+                self.nodes[path] = node
+            return
+        if path != entry.path:
+            installed.altered[entry.start] = node
+        if existing is None:
+            self.nodes[path] = node
+            return
+        if existing.kind is Type.DIRECTORY:
+            self._refuse(existing, node)
+        if self._wins(existing, node):
+            self._drop(existing)
+            if existing.entry is not None:
+                self.packages[existing.package].lost.add(existing.entry.path)
+            self.nodes[path] = node
+        else:
+            installed.altered[entry.start] = None
+            installed.lost.add(entry.path)
+
+    def _wins(self, existing: Node, newcomer: Node) -> bool:
+        """Whether the newcomer's file takes the place of the existing one."""
+        if _same(existing, newcomer):
+            return False
+        old = self.packages[existing.package].package.info
+        new = self.packages[newcomer.package].package.info
+        if replaces(old.replaces, new.name, new.version):
+            return False
+        if replaces(new.replaces, old.name, old.version) or (
+            new.origin and new.origin == old.origin
+        ):
+            return True
+        return self._refuse(existing, newcomer)
+
+    def _refuse(self, existing: Node, newcomer: Node) -> bool:
+        old = self.packages[existing.package].package.info
+        new = self.packages[newcomer.package].package.info
+        if existing.kind is newcomer.kind:
+            what = f"packages {old.name} and {new.name} both own /{newcomer.path}, and differ"
+        else:
+            what = (
+                f"/{newcomer.path} is {_kind(existing)} in package {old.name} and "
+                f"{_kind(newcomer)} in {new.name}"
+            )
+        raise FileConflictError(
+            what,
+            hint=f"leave one of the two out, or let {new.name} declare 'replaces: {old.name}'",
+        )
+
+    def _fill_parents(self) -> None:
+        for path in list(self.nodes):
+            try:
+                self._parents(path)
+            except TreeError:
+                parent, node = self.nodes[posixpath.dirname(path)], self.nodes[path]
+                old = self.packages[parent.package].package.info.name
+                new = self.packages[node.package].package.info.name
+                raise FileConflictError(
+                    f"/{parent.path} is {_kind(parent)} in package {old}, and {new} has files "
+                    "below it",
+                    hint="leave one of the two packages out",
+                ) from None
+
+
+def replaces(declared: Iterable[str], name: str, version: str) -> bool:
+    """Whether a package with these ``replaces`` may overwrite files of the other one."""
+    for text in declared:
+        constraint = Constraint.read(text)
+        if constraint.name == name and constraint.accepts(version):
+            return True
+    return False
+
+
+def original(package: CachedPackage, entry: FileEntry) -> FileEntry:
+    """The entry that holds the content: a hard link's target, else the entry itself."""
+    if entry.type != "1":
+        return entry
+    return next(e for e in package.entries if e.path == entry.link and e.type == "0")
+
+
+def _same(one: Node, other: Node) -> bool:
+    a, b = one.entry, other.entry
+    if a is None or b is None or a.type != b.type or not a.sha1:
+        return False
+    return a.sha1 == b.sha1 and a.link == b.link
+
+
+def _kind(node: Node) -> str:
+    words = {Type.DIRECTORY: "a directory", Type.SYMLINK: f"a link to {node.link}"}
+    return words.get(node.kind, "a file")
