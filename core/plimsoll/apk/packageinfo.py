@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from plimsoll.apk.index import SAFE_NAME, SAFE_VERSION, IndexEntry
+from plimsoll.apk.records import SAFE_NAME, SAFE_VERSION, IndexEntry
 from plimsoll.errors import Error
 
 _HEX_SHA256 = re.compile(r"[0-9a-f]{64}")

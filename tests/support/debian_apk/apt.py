@@ -48,7 +48,6 @@ class Apt:
             "Acquire::Retries": "3",
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled": "false",
             "Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled": "false",
-            "Debug::NoLocking": "true",
             "Dir::State": str(self._root / "state"),
             "Dir::State::status": str(self._root / "status"),
             "Dir::Cache": str(self._root / "cache"),

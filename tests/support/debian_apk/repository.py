@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,6 +78,15 @@ def build(
     Raises:
         AptError, UnknownPackageError: with what to do.
     """
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _build(out, names, archs, cache, key_name=key_name, docs=docs)
+
+
+def _build(
+    out: Path, names: list[str], archs: list[str], cache: Path, *, key_name: str, docs: bool
+) -> Report:
     wanted = sorted({n for name in names for n in SETS.get(name, [name])})
     key = signing_key(out, key_name)
     report = Report({}, {}, 0, out / key_name)
@@ -93,7 +104,16 @@ def build(
         report.packages[folder.name] = len(entries)
         report.size[folder.name] = sum(entry.size for entry in entries)
         report = replace(report, converted=report.converted + converted)
+    _prune(cache / "apk", keep=_tool_hash(docs=docs))
     return report
+
+
+def _prune(folder: Path, keep: str) -> None:
+    """Remove what earlier versions of this tool made and nobody used for a week."""
+    (folder / keep).touch()
+    for path in folder.iterdir():
+        if path.name != keep and time.time() - path.stat().st_mtime > 7 * 86400:
+            shutil.rmtree(path)
 
 
 def signing_key(out: Path, key_name: str) -> SigningKey:
