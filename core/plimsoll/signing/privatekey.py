@@ -58,10 +58,14 @@ class PrivateKey:
         return f"PrivateKey(fingerprint={self.public.fingerprint})"
 
     def sign(self, data: bytes) -> bytes:
-        """Sign with the hash that cosign expects for the kind of key."""
+        """Sign with the hash that cosign expects for the kind of key.
+
+        The same data gives the same signature (RFC 6979 for ECDSA), so that sealing an image
+        twice leaves one signature.
+        """
         if isinstance(self.key, ec.EllipticCurvePrivateKey):
             algorithm = HASHES[CURVE_HASHES[self.key.curve.name]]
-            return self.key.sign(data, ec.ECDSA(algorithm))
+            return self.key.sign(data, ec.ECDSA(algorithm, deterministic_signing=True))
         if isinstance(self.key, rsa.RSAPrivateKey):
             return self.key.sign(data, padding.PKCS1v15(), hashes.SHA256())
         return self.key.sign(data)

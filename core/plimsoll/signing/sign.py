@@ -4,9 +4,13 @@ A signature of an image is, as with cosign 3, a statement v1 with the predicate 
 ``https://sigstore.dev/cosign/sign/v1`` and an empty predicate; what ``cosign sign -a`` adds stands
 in the subject's annotations.
 
-Nothing is written to a transparency log. The real cosign v3 verifies such bundles with
+Nothing is written to a transparency log. The real cosign v3 verifies such signatures offline with
 
-    cosign verify --key cosign.pub --insecure-ignore-tlog=true --private-infrastructure IMAGE
+    cosign verify --key cosign.pub --insecure-ignore-tlog=true IMAGE
+    cosign verify-attestation --key cosign.pub --insecure-ignore-tlog=true --type spdxjson IMAGE
+
+and makes them itself with ``--signing-config FILE``, where the file names no services:
+``{"mediaType": "application/vnd.dev.sigstore.signingconfig.v0.2+json"}``.
 """
 
 from __future__ import annotations
