@@ -72,7 +72,6 @@ class CachedPackage:
         size: bytes of the ``.apk`` file.
         entries: in the package's order.
         scripts: names like ``.post-install`` → content; never run.
-        fresh: verified by this process just now, so that its segments need no second look.
     """
 
     checksum: bytes
@@ -85,7 +84,6 @@ class CachedPackage:
     segment: Segment
     entries: tuple[FileEntry, ...]
     scripts: dict[str, bytes]
-    fresh: bool = False
 
     @property
     def key(self) -> str:
@@ -156,11 +154,7 @@ class PackageCache:
                 file.write(seal(_encode(package)))
             target = self.store.path(KIND, package.key)
             self.store.publish(folder, target)
-        segment = Segment(
-            replace(package.segment.tar, source=target / "segment.tar"),
-            replace(package.segment.gzip, source=target / "segment.gz"),
-        )
-        return replace(package, segment=segment)
+        return replace(package, segment=package.segment.moved(target))
 
     def _convert(self, path: Path, folder: Path, checksum: bytes, source: str) -> CachedPackage:
         with path.open("rb", buffering=0) as file:
@@ -215,7 +209,6 @@ class PackageCache:
             segment=segment,
             entries=tuple(entries),
             scripts=package.scripts,
-            fresh=True,
         )
 
 

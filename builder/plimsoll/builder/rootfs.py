@@ -57,11 +57,8 @@ def add_package_settings(
     Args:
         tree: the image.
         arch: its architecture.
-        contents: repositories and runtime keyring.
+        contents: repositories.
         keys: (name, PEM) of the build's keyring.
-
-    Raises:
-        FileConflictError: a runtime key has the name of a key that is there already.
     """
     tree.write("etc/apk/arch", f"{arch.apk}\n".encode())
     repositories = [*contents.repositories, *contents.runtime_repositories]
@@ -69,6 +66,14 @@ def add_package_settings(
     tree.write("etc/apk/repositories", "".join(f"{line}\n" for line in lines).encode())
     for name, pem in keys:
         tree.write(f"etc/apk/keys/{name}", pem.encode())
+
+
+def add_runtime_keys(tree: Tree, contents: Contents) -> None:
+    """Keys that the image trusts when it runs and the build did not.
+
+    Raises:
+        FileConflictError: one has the name of a key that is there already.
+    """
     for key in contents.runtime_keyring:
         path = f"etc/apk/keys/{key.name}"
         if tree.resolve(path) is not None:

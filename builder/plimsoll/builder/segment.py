@@ -7,7 +7,7 @@ change is neither compressed again nor even read.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from isal import isal_zlib
@@ -27,16 +27,20 @@ _READ = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Bytes at rest: a file, or bytes in memory, with size and SHA-256 (hex)."""
+    """Bytes at rest: a file, or bytes in memory, with size and SHA-256 (hex).
+
+    ``known`` says that this process made them just now, so that they need no second look.
+    """
 
     source: Path | bytes
     size: int
     sha256: str
+    known: bool = False
 
     @classmethod
     def of(cls, data: bytes) -> Stored:
         """These bytes."""
-        return cls(data, len(data), hashlib.sha256(data).hexdigest())
+        return cls(data, len(data), hashlib.sha256(data).hexdigest(), known=True)
 
     def chunks(self) -> Iterator[bytes]:
         """The content in pieces.
@@ -90,6 +94,13 @@ class Segment:
         """A segment in memory."""
         return cls(Stored.of(data), Stored.of(compress(data)))
 
+    def moved(self, folder: Path) -> Segment:
+        """The same segment after its files were moved to another folder."""
+        return Segment(
+            replace(self.tar, source=folder / "segment.tar"),
+            replace(self.gzip, source=folder / "segment.gz"),
+        )
+
 
 def compress(data: bytes) -> bytes:
     """One gzip member."""
@@ -132,9 +143,10 @@ class SegmentWriter:
         if self.position:
             self._put(self._compressor.flush())
         self.close()
+        tar, gzip = (digest.hexdigest() for digest in self._hashes)
         return Segment(
-            Stored(self._folder / "segment.tar", self.position, self._hashes[0].hexdigest()),
-            Stored(self._folder / "segment.gz", self._gzip_size, self._hashes[1].hexdigest()),
+            Stored(self._folder / "segment.tar", self.position, tar, known=True),
+            Stored(self._folder / "segment.gz", self._gzip_size, gzip, known=True),
         )
 
     def _flush(self) -> None:

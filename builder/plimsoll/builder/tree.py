@@ -84,12 +84,15 @@ class Tree:
 
     Args:
         packages: in install order.
+        plain: as the reference does, everything belongs to root and directories have neither
+            setgid nor sticky bits.
 
     Raises:
         FileConflictError: naming both packages and the path.
     """
 
-    def __init__(self, packages: Sequence[CachedPackage]) -> None:
+    def __init__(self, packages: Sequence[CachedPackage], *, plain: bool = False) -> None:
+        self._plain = plain
         self.nodes: dict[str, Node] = {}
         self.packages = [Installed(package) for package in packages]
         self._links = self._directory_links(packages)
@@ -302,13 +305,13 @@ class Tree:
             path, kind, entry.mode, entry.uid, entry.gid, entry.mtime, entry.link,
             package=number, entry=entry,
         )  # fmt: skip
-        existing = self.nodes.get(path)
+        if self._plain:
+            node.uid = node.gid = 0
+            node.mode &= 0o777 if kind is Type.DIRECTORY else 0o7777
         if kind is Type.DIRECTORY:
-            if existing is not None and existing.kind is not Type.DIRECTORY:
-                self._refuse(existing, node)
-            if existing is None or path == entry.path:
-                self.nodes[path] = node
+            self._add_directory(node, literal=path == entry.path)
             return
+        existing = self.nodes.get(path)
         if path != entry.path:
             installed.altered[entry.start] = node
         if existing is None:
@@ -324,6 +327,14 @@ class Tree:
         else:
             installed.altered[entry.start] = None
             installed.lost.add(entry.path)
+
+    def _add_directory(self, node: Node, *, literal: bool) -> None:
+        existing = self.nodes.get(node.path)
+        if existing is not None and existing.kind is not Type.DIRECTORY:
+            self._refuse(existing, node)
+        # What stands behind a link keeps its own attributes.
+        if existing is None or literal:
+            self.nodes[node.path] = node
 
     def _wins(self, existing: Node, newcomer: Node) -> bool:
         """Whether the newcomer's file takes the place of the existing one."""

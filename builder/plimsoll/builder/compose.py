@@ -1,0 +1,64 @@
+"""From packages and a configuration to the finished file tree of one architecture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from plimsoll.builder import accounts, certificates, database, record, rootfs
+from plimsoll.builder.tree import Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from plimsoll.api.image import ImageConfiguration
+    from plimsoll.arch import Arch
+    from plimsoll.builder.cache import CachedPackage
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What one architecture's image is made of.
+
+    Attributes:
+        config: the configuration, its includes resolved.
+        annotations: all annotations of the image.
+        keys: (name, PEM) of the build's keyring, which the image gets too.
+        compat: make the tree that the reference makes.
+    """
+
+    arch: Arch
+    config: ImageConfiguration
+    packages: Sequence[CachedPackage]
+    annotations: dict[str, str]
+    keys: Sequence[tuple[str, str]] = ()
+    compat: bool = False
+
+
+def compose(recipe: Recipe) -> Tree:
+    """Make the file tree.
+
+    Raises:
+        FileConflictError: two packages own one path.
+        TreeError, AccountError, CertificateError: the configuration asks for what cannot be.
+    """
+    config, packages = recipe.config, recipe.packages
+    tree = Tree(packages, plain=recipe.compat)
+    versions = [f"{p.info.name}={p.info.version}" for p in packages]
+    database.add_database(tree, versions)
+    rootfs.add_directories(tree)
+    rootfs.add_package_settings(tree, recipe.arch, config.contents, recipe.keys)
+    accounts.add_accounts(tree, config.accounts, root=not recipe.compat)
+    locked = record.locked(config, recipe.arch.oci, versions, recipe.annotations)
+    place = record.COMPAT_PATH if recipe.compat else record.PATH
+    tree.write(place, record.dump(locked), 0o444)
+    if not recipe.compat:
+        rootfs.add_os_release(tree)
+    rootfs.apply_paths(tree, config.paths)
+    certificates.add_certificates(tree, config.certificates)
+    rootfs.add_runtime_keys(tree, config.contents)
+    rootfs.add_services(tree, config.entrypoint)
+    rootfs.add_busybox_links(tree)
+    if recipe.compat:
+        rootfs.add_devices(tree)
+    return tree

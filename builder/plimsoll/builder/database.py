@@ -1,0 +1,86 @@
+"""The installed database of an image, written as ``apk`` would have left it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from plimsoll.apk.index import IndexEntry
+from plimsoll.apk.installed import (
+    InstalledFile,
+    InstalledPackage,
+    write_scripts,
+    write_triggers,
+)
+from plimsoll.apk.tarfmt import Type
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from plimsoll.builder.cache import CachedPackage
+    from plimsoll.builder.tree import Installed, Tree
+
+FOLDER = "usr/lib/apk/db"
+
+
+def index_entry(package: CachedPackage) -> IndexEntry:
+    """What an index would say of a package, from the package itself."""
+    info = package.info
+    return IndexEntry(
+        name=info.name,
+        version=info.version,
+        arch=info.arch,
+        checksum=package.checksum,
+        size=package.size,
+        installed_size=info.installed_size,
+        description=info.description,
+        url=info.url,
+        license=info.license,
+        origin=info.origin,
+        maintainer=info.maintainer,
+        build_time=info.build_time,
+        commit=info.commit,
+        depends=info.depends,
+        provides=info.provides,
+        install_if=info.install_if,
+        replaces=info.replaces,
+        provider_priority=info.provider_priority,
+    )
+
+
+def record(installed: Installed) -> InstalledPackage:
+    """The package with the files that it has in the image."""
+    package = installed.package
+    files = tuple(
+        InstalledFile(
+            entry.path,
+            directory=entry.kind is Type.DIRECTORY,
+            mode=entry.mode,
+            uid=entry.uid,
+            gid=entry.gid,
+            sha1=bytes.fromhex(entry.sha1),
+        )
+        for entry in package.entries
+        if entry.path not in installed.lost
+    )
+    return InstalledPackage(index_entry(package), files)
+
+
+def add_database(tree: Tree, world: Sequence[str]) -> None:
+    """Write ``installed``, ``scripts.tar``, ``triggers``, ``lock`` and ``/etc/apk/world``.
+
+    Args:
+        tree: the image, with its packages and nothing else yet.
+        world: what was asked for, ``name=version`` each.
+    """
+    packages = [installed.package for installed in tree.packages]
+    entries = [index_entry(package) for package in packages]
+    text = "".join(record(installed).to_text() for installed in tree.packages)
+    triggers = zip(entries, (p.info.triggers for p in packages), strict=True)
+    scripts = zip(entries, (p.scripts for p in packages), strict=True)
+    tree.write(f"{FOLDER}/installed", text.encode())
+    tree.write(f"{FOLDER}/lock", b"", 0o600)
+    tree.write(f"{FOLDER}/scripts.tar", write_scripts(scripts))
+    tree.write(f"{FOLDER}/triggers", write_triggers(triggers).encode())
+    tree.write("etc/apk/world", "".join(f"{item}\n" for item in sorted(world)).encode())
+    if tree.real("lib", last=True) != "usr/lib" and tree.get("lib/apk") is None:
+        tree.symlink("lib/apk", "../usr/lib/apk")

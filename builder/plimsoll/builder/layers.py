@@ -1,0 +1,271 @@
+"""From a file tree to layers: segments in order, concatenated, hashed once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from plimsoll.apk.tarfmt import Header, Type
+from plimsoll.apk.tarwrite import END, encode_header, padding
+from plimsoll.builder.cache import encode_entry
+from plimsoll.builder.segment import Segment, SegmentWriter, Stored
+from plimsoll.builder.store import CorruptEntryError, storage_errors
+from plimsoll.builder.tree import original
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from plimsoll.builder.store import Store
+    from plimsoll.builder.tree import Installed, Node, Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer.
+
+    Attributes:
+        diff_id: SHA-256 (hex) of the tar.
+        digest: SHA-256 (hex) of the gzip stream.
+        size: bytes of the gzip stream.
+        members: the gzip members that the stream is a concatenation of.
+    """
+
+    diff_id: str
+    digest: str
+    size: int
+    members: tuple[Stored, ...]
+
+    def chunks(self) -> Iterator[bytes]:
+        """The gzip stream, compared with its digest at its end.
+
+        Raises:
+            CorruptEntryError: the cache does not hold what it held.
+        """
+        digest = hashlib.sha256()
+        for member in self.members:
+            for chunk in member.chunks():
+                digest.update(chunk)
+                yield chunk
+        if digest.hexdigest() != self.digest:
+            raise CorruptEntryError(f"layer sha256:{self.digest}")
+
+    def write_to(self, path: Path) -> None:
+        """Write the gzip stream to a file."""
+        with path.open("wb", buffering=0) as file:
+            for chunk in self.chunks():
+                view = memoryview(chunk)
+                while view:
+                    view = view[file.write(view) :]
+
+
+def make_layers(tree: Tree, groups: Sequence[Sequence[int]], store: Store) -> list[Layer]:
+    """Split a tree into layers.
+
+    Each layer holds the directories, then the files of its packages, package by package; the last
+    one also what no package brings. With more than one group that is a layer of its own.
+
+    Args:
+        tree: the image.
+        groups: package numbers per layer, bottom first.
+        store: where new segments are kept.
+
+    Raises:
+        CorruptEntryError: the cache was damaged; build again.
+    """
+    if len(groups) <= 1:
+        parts = [_directories(tree, None), *_members(tree, range(len(tree.packages)), store)]
+        return [finish([*parts, _top(tree)], store)]
+    layers = []
+    for group in groups:
+        members = _members(tree, group, store)
+        parts = [_directories(tree, set(group)), *members, Segment.of(END)]
+        layers.append(finish(parts, store))
+    layers.append(finish([_directories(tree, {-1}), _top(tree)], store))
+    return layers
+
+
+def finish(parts: Iterable[Segment | None], store: Store) -> Layer:
+    """Hash a layer, unless these very parts were hashed before.
+
+    Raises:
+        CorruptEntryError: a part from the cache is not what was stored.
+    """
+    segments = [part for part in parts if part is not None and part.tar.size]
+    members = tuple(segment.gzip for segment in segments)
+    names = json.dumps([(s.tar.sha256, s.gzip.sha256) for s in segments])
+    key = hashlib.sha256(names.encode()).hexdigest()
+    known = store.get_record("layers", key)
+    if known is not None:
+        return Layer(known[0], known[1], known[2], members)
+    with ThreadPoolExecutor(2) as pool:
+        tar = pool.submit(_digest, [segment.tar for segment in segments])
+        gzip = pool.submit(_digest, members)
+        (diff_id, _), (digest, size) = tar.result(), gzip.result()
+    store.put_record("layers", key, [diff_id, digest, size])
+    return Layer(diff_id, digest, size, members)
+
+
+def _digest(parts: Iterable[Stored]) -> tuple[str, int]:
+    """SHA-256 over all parts, each compared with its own on the way."""
+    whole = hashlib.sha256()
+    size = 0
+    for part in parts:
+        own = None if part.known else hashlib.sha256()
+        for chunk in part.chunks():
+            whole.update(chunk)
+            if own is not None:
+                own.update(chunk)
+        if own is not None and own.hexdigest() != part.sha256:
+            raise CorruptEntryError(f"{part.source!r} does not have the bytes that were stored")
+        size += part.size
+    return whole.hexdigest(), size
+
+
+def _directories(tree: Tree, group: set[int] | None) -> Segment:
+    """The directories of a layer: all, or those that its packages have or need."""
+    wanted: set[str] = set()
+    if group is not None:
+        for node in tree.nodes.values():
+            if node.package in group or (-1 in group and node.package < 0):
+                path = node.path
+                while path and path not in wanted:
+                    wanted.add(path)
+                    path = path.rpartition("/")[0]
+    out = bytearray()
+    for node in tree.ordered():
+        if node.kind is Type.DIRECTORY and (group is None or node.path in wanted):
+            out += node_header(node)
+    return Segment.of(bytes(out))
+
+
+def _top(tree: Tree) -> Segment:
+    """Everything that no package brings, and the end of the archive."""
+    out = bytearray()
+    for node in tree.ordered():
+        if node.package < 0 and node.kind is not Type.DIRECTORY:
+            out += node_header(node) + node.content + padding(len(node.content))
+    return Segment.of(bytes(out + END))
+
+
+def node_header(node: Node, uname: str = "", gname: str = "") -> bytes:
+    """The tar header of a node."""
+    return encode_header(
+        Header(
+            node.path,
+            node.kind,
+            mode=node.mode,
+            uid=node.uid,
+            gid=node.gid,
+            size=node.size if node.kind is Type.FILE else 0,
+            mtime=node.mtime,
+            linkname=node.link,
+            uname=uname,
+            gname=gname,
+            devmajor=node.device[0],
+            devminor=node.device[1],
+            pax=node.entry.pax() if node.entry is not None else {},
+        )
+    )
+
+
+def _members(tree: Tree, numbers: Iterable[int], store: Store) -> list[Segment]:
+    return [_member(tree.packages[number], store) for number in numbers]
+
+
+def _member(installed: Installed, store: Store) -> Segment:
+    """A package's segment: the cached one, or one without what is not used of it."""
+    package = installed.package
+    altered = _with_links(installed)
+    if not altered:
+        return package.segment
+    plan = [
+        (start, None if node is None else [node.path, node.mode, node.uid, node.gid])
+        for start, node in sorted(altered.items())
+    ]
+    key = hashlib.sha256(
+        json.dumps([package.key, package.segment.tar.sha256, plan]).encode()
+    ).hexdigest()
+    folder = store.path("members", key)
+    known = _known_member(folder, store.get_record("member-records", key))
+    if known is not None:
+        return known
+    package.segment.tar.verify()
+    with storage_errors(f"storing the changed files of {package.info.name} in the cache"):
+        scratch = store.scratch()
+        writer = SegmentWriter(scratch)
+        try:
+            _rewrite(installed, altered, writer.write)
+            segment = writer.finish()
+        finally:
+            writer.close()
+        store.publish(scratch, folder)
+    stored = [
+        [segment.tar.size, segment.tar.sha256],
+        [segment.gzip.size, segment.gzip.sha256],
+    ]
+    store.put_record("member-records", key, stored)
+    return segment.moved(folder)
+
+
+def _known_member(folder: Path, record: Any) -> Segment | None:
+    if record is None or not folder.is_dir():
+        return None
+    return Segment(
+        Stored(folder / "segment.tar", *record[0]), Stored(folder / "segment.gz", *record[1])
+    )
+
+
+def _with_links(installed: Installed) -> dict[int, Node | None]:
+    """The altered entries, with hard links whose target is no longer what they link to."""
+    altered = dict(installed.altered)
+    if not altered:
+        return altered
+    by_path = {e.path: e for e in installed.package.entries if e.type == "0"}
+    for entry in installed.package.entries:
+        if entry.type == "1" and by_path[entry.link].start in altered:
+            altered.setdefault(entry.start, _as_node(installed, entry.path))
+    return altered
+
+
+def _as_node(installed: Installed, path: str) -> Node | None:
+    from plimsoll.builder.tree import Node as Made  # noqa: PLC0415  (rare)
+
+    entry = next(e for e in installed.package.entries if e.path == path)
+    return Made(path, Type.HARDLINK, entry.mode, entry.uid, entry.gid, entry.mtime, entry=entry)
+
+
+def _rewrite(
+    installed: Installed, altered: dict[int, Node | None], write: Callable[[bytes], None]
+) -> None:
+    """Copy a package's segment, leaving out or rewriting the altered entries."""
+    package = installed.package
+    tar = package.segment.tar
+    for entry in package.entries:
+        if entry.start < 0:
+            continue
+        if entry.start not in altered:
+            _copy(tar, entry.start, entry.end, write)
+            continue
+        node = altered[entry.start]
+        if node is None:
+            continue
+        source = original(package, entry)
+        changed = entry._replace(
+            path=node.path, mode=node.mode, uid=node.uid, gid=node.gid, size=source.size
+        )
+        if entry.type == "1":
+            changed = changed._replace(type="0", link="")
+        write(encode_entry(changed))
+        if source.size:
+            _copy(tar, source.data, source.end, write)
+
+
+def _copy(tar: Stored, start: int, end: int, write: Callable[[bytes], None]) -> None:
+    while start < end:
+        size = min(end - start, 1 << 20)
+        write(tar.slice(start, size))
+        start += size

@@ -1,0 +1,70 @@
+"""The image's record of its own configuration."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from plimsoll.api.image import ImageConfiguration
+
+#: Where the record lies in an image.
+PATH = "etc/plimsoll.json"
+#: Where the reference writes it.
+COMPAT_PATH = "etc/apko.json"
+
+_ORDER = (
+    "contents",
+    "entrypoint",
+    "cmd",
+    "stop-signal",
+    "work-dir",
+    "accounts",
+    "archs",
+    "environment",
+    "paths",
+    "vcs-url",
+    "annotations",
+    "volumes",
+    "layering",
+    "certificates",
+)
+_CONTENTS = (
+    "build_repositories",
+    "runtime_repositories",
+    "repositories",
+    "keyring",
+    "packages",
+    "runtime_keyring",
+)
+
+
+def locked(
+    config: ImageConfiguration, arch: str, packages: list[str], annotations: dict[str, str]
+) -> ImageConfiguration:
+    """The configuration of one architecture with every package at its version.
+
+    Args:
+        config: the configuration.
+        arch: OCI name.
+        packages: ``name=version``.
+        annotations: all annotations of the image.
+    """
+    contents = config.contents.model_copy(update={"packages": sorted(packages)})
+    return config.model_copy(
+        update={"contents": contents, "archs": [arch], "annotations": annotations, "include": ""}
+    )
+
+
+def dump(config: ImageConfiguration) -> bytes:
+    """The record as compact JSON: what was set, in a fixed order."""
+    values = config.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    values["contents"] = {
+        key: values["contents"][key] for key in _CONTENTS if key in values.get("contents", {})
+    }
+    values.setdefault("accounts", {})
+    for name in ("environment", "annotations"):
+        if name in values:
+            values[name] = dict(sorted(values[name].items()))
+    ordered: dict[str, Any] = {key: values[key] for key in _ORDER if key in values}
+    return (json.dumps(ordered, separators=(",", ":"), ensure_ascii=False) + "\n").encode()
