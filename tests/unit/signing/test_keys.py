@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import (
 from hypothesis import given
 from hypothesis import strategies as st
 from nacl import bindings
+
 from plimsoll.signing.errors import InvalidKeyError, WrongPasswordError
 from plimsoll.signing.keys import load_public_keys
 from plimsoll.signing.privatekey import (
