@@ -58,7 +58,8 @@ def operator_processes() -> list[int]:
 
 def jobs_of(world: World) -> dict[str, str]:
     """Name → uid of the build's Jobs."""
-    found = world.get("jobs", "-n", TEAM, "-l", f"plimsoll.dev/imagebuild={BUILD}")
+    uid = world.kubectl("get", "imagebuild", BUILD, "-n", TEAM, "-o", "jsonpath={.metadata.uid}")
+    found = world.get("jobs", "-n", TEAM, "-l", f"plimsoll.dev/imagebuild-uid={uid}")
     items = found["items"]
     assert isinstance(items, list)
     return {job["metadata"]["name"]: job["metadata"]["uid"] for job in items}

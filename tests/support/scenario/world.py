@@ -118,7 +118,7 @@ def install(world: World) -> None:
 
 def webhook_armed(world: World) -> bool:
     """Whether the API server has the certificate of the webhook."""
-    found = world.get("validatingwebhookconfigurations", f"{RELEASE}-policy")
+    found = world.get("validatingwebhookconfigurations", f"{RELEASE}-webhook")
     hooks = found["webhooks"]
     assert isinstance(hooks, list)
     return all(hook["clientConfig"].get("caBundle") for hook in hooks)
