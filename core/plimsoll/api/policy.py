@@ -22,6 +22,14 @@ CYCLONEDX = "https://cyclonedx.org/bom"
 SLSA_V02 = "https://slsa.dev/provenance/v0.2"
 SLSA_V1 = "https://slsa.dev/provenance/v1"
 
+#: What counts as a bill of materials: the types that cosign writes, and those with a version.
+SBOM_TYPES = frozenset(
+    {SPDX, CYCLONEDX}
+    | {f"{SPDX}/v{version}" for version in ("2.2", "2.3", "3.0")}
+    | {f"{CYCLONEDX}/v{version}" for version in ("1.4", "1.5", "1.6", "1.7")}
+)
+PROVENANCE_TYPES = frozenset({SLSA_V02, SLSA_V1})
+
 #: Short names of predicate types, as ``cosign attest --type`` has them.
 PREDICATE_ALIASES = {
     "custom": "https://cosign.sigstore.dev/attestation/v1",

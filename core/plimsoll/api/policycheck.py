@@ -264,7 +264,7 @@ def _check_source(source: Source, path: str) -> Iterator[str]:
         if not secret.name:
             yield f"missing field(s): {path}.signaturePullSecrets[{index}].name"
     prefix = source.tag_prefix
-    if prefix is not None and re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", prefix) is None:
+    if prefix is not None and re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,47}", prefix) is None:
         yield f"invalid value: {_short(prefix)}: {path}.tagPrefix"
 
 

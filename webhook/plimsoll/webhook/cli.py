@@ -1,0 +1,130 @@
+"""``plimsoll webhook``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import click
+
+from plimsoll.webhook.settings import NAMESPACE_LABEL, Settings
+
+_DEFAULT = Settings()
+
+
+@click.command(
+    context_settings={"auto_envvar_prefix": "PLIMSOLL_WEBHOOK", "show_default": True},
+    epilog=f"Namespaces with the label {NAMESPACE_LABEL}=true are guarded.",
+)
+@click.option("--host", default=_DEFAULT.host, help="Address to listen on.")
+@click.option("--port", default=_DEFAULT.port, help="Port for admission reviews (TLS).")
+@click.option("--health-port", default=_DEFAULT.health_port, help="Port for health and metrics.")
+@click.option(
+    "--no-match",
+    type=click.Choice(["allow", "warn", "deny"]),
+    default=_DEFAULT.no_match,
+    help="What happens to an image that no policy matches.",
+)
+@click.option(
+    "--timeout",
+    default=_DEFAULT.timeout,
+    help="timeoutSeconds of the webhook configuration; the answer comes a little earlier.",
+)
+@click.option(
+    "--insecure-registry",
+    "insecure",
+    multiple=True,
+    help="Registry (host:port) without TLS; $PLIMSOLL_INSECURE_REGISTRIES has several with commas.",
+)
+@click.option(
+    "--pod-pull-secrets/--no-pod-pull-secrets",
+    default=_DEFAULT.pod_pull_secrets,
+    help="Read private registries with the pull secrets of the pod and its ServiceAccount.",
+)
+@click.option(
+    "--sigstore-policies/--no-sigstore-policies",
+    default=_DEFAULT.sigstore_policies,
+    help="Honour ClusterImagePolicies of policy.sigstore.dev too.",
+)
+@click.option(
+    "--allow-no-authorities",
+    is_flag=True,
+    help="Let a policy without authorities admit the images it matches.",
+)
+@click.option("--success-seconds", default=_DEFAULT.success_seconds, help="Memory of passes.")
+@click.option("--failure-seconds", default=_DEFAULT.failure_seconds, help="Memory of failures.")
+@click.option("--drain-seconds", default=_DEFAULT.drain_seconds, help="Answering after SIGTERM.")
+@click.option(
+    "--tls-cert", type=click.Path(path_type=Path), help="Certificate file; else self-managed."
+)
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Key file of --tls-cert.")
+@click.option("--tls-secret", default=_DEFAULT.tls_secret, help="Secret of the own authority.")
+@click.option("--service", default=_DEFAULT.service, help="Service in front of the webhook.")
+@click.option(
+    "--configuration",
+    default=_DEFAULT.configuration,
+    help="ValidatingWebhookConfiguration that is told of the own authority.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    envvar="PLIMSOLL_LOG_LEVEL",
+    help="Least important line that is logged.",
+)
+def webhook(  # noqa: PLR0913  one parameter for each option
+    *,
+    host: str,
+    port: int,
+    health_port: int,
+    no_match: str,
+    timeout: float,
+    insecure: tuple[str, ...],
+    pod_pull_secrets: bool,
+    sigstore_policies: bool,
+    allow_no_authorities: bool,
+    success_seconds: float,
+    failure_seconds: float,
+    drain_seconds: float,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    tls_secret: str,
+    service: str,
+    configuration: str,
+    log_level: str,
+) -> None:
+    """Run the admission webhook.
+
+    It refuses pods whose images do not satisfy the ClusterImagePolicies, and warns about
+    workloads whose pods it would refuse.
+    """
+    if (tls_cert is None) != (tls_key is None):
+        raise click.UsageError("--tls-cert and --tls-key go together")
+    # The server is slow to import, and ``--help`` does without it.
+    from plimsoll.webhook.kubeapi import KubeConfig  # noqa: PLC0415
+    from plimsoll.webhook.log import configure  # noqa: PLC0415
+    from plimsoll.webhook.run import run  # noqa: PLC0415
+
+    configure(log_level)
+    named = os.environ.get("PLIMSOLL_INSECURE_REGISTRIES", "").split(",")
+    insecure += tuple(host.strip() for host in named if host.strip())
+    settings = Settings(
+        host=host,
+        port=port,
+        health_port=health_port,
+        no_match=no_match,  # type: ignore[arg-type]  # click has checked it
+        timeout=timeout,
+        insecure_registries=frozenset(insecure),
+        pod_pull_secrets=pod_pull_secrets,
+        sigstore_policies=sigstore_policies,
+        allow_no_authorities=allow_no_authorities,
+        success_seconds=success_seconds,
+        failure_seconds=failure_seconds,
+        drain_seconds=drain_seconds,
+        tls_files=None if tls_cert is None or tls_key is None else (tls_cert, tls_key),
+        tls_secret=tls_secret,
+        service=service,
+        configuration=configuration,
+    )
+    asyncio.run(run(settings, KubeConfig.load()))

@@ -1,0 +1,203 @@
+"""The verdict on an image: pure, from policies and what was verified.
+
+An authority passes when its attestations (or, if it names none, a signature) were verified with
+its own keys. A policy passes when any of its authorities does and everything it requires was
+verified by one of them. An image is admitted when every policy that matches it passes; a policy
+in mode ``warn`` can add a warning and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from plimsoll.api.meta import GROUP
+from plimsoll.api.policy import PROVENANCE_TYPES, SBOM_TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from plimsoll.signing.results import Verdict
+    from plimsoll.webhook.policies import CompiledAuthority, CompiledPolicy
+
+NoMatch = Literal["allow", "warn", "deny"]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyVerdict:
+    """What one policy says about one image."""
+
+    policy: str
+    group: str
+    enforce: bool
+    passed: bool
+    reason: str = ""
+    """Why not, as the end of a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageVerdict:
+    """What all policies together say about one image."""
+
+    refusals: tuple[str, ...] = ()
+    """One line for each enforcing policy that failed; none: the image is admitted."""
+
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the image may run."""
+        return not self.refusals
+
+
+def evaluate(policy: CompiledPolicy, proven: Mapping[str, Verdict]) -> PolicyVerdict:
+    """Judge one image by one policy.
+
+    Args:
+        policy: the policy.
+        proven: authority's name → what was verified for it. Each authority has its own verdict,
+            made with its own keys from its own sources.
+    """
+    reason = "; ".join(_failures(policy, proven))
+    return PolicyVerdict(policy.name, policy.group, policy.enforce, not reason, reason)
+
+
+def combine(
+    image: str,
+    verdicts: Sequence[PolicyVerdict],
+    no_match: NoMatch,
+    *,
+    binding: Callable[[PolicyVerdict], bool] = lambda _: True,
+    is_pod: bool = True,
+) -> ImageVerdict:
+    """Judge one image by all policies that match it.
+
+    Args:
+        image: as the pod writes it, with the digest it stands for.
+        verdicts: one for each matching policy.
+        no_match: what to say when there is none.
+        binding: whether an enforcing policy can refuse this object; otherwise it only foretells
+            what will become of the object's pods.
+        is_pod: whether the object runs the image itself.
+    """
+    if not verdicts:
+        return _unmatched(image, no_match, is_pod=is_pod)
+    refusals: list[str] = []
+    warnings: list[str] = []
+    for verdict in verdicts:
+        if verdict.passed:
+            continue
+        if not verdict.enforce:
+            warnings.append(f'image {image} fails policy "{verdict.policy}": {verdict.reason}')
+        elif binding(verdict):
+            refusals.append(refusal(image, verdict))
+        else:
+            warnings.append(
+                f'image {image} will be refused by policy "{verdict.policy}": {verdict.reason}'
+            )
+    return ImageVerdict(tuple(refusals), tuple(warnings))
+
+
+def _unmatched(image: str, no_match: NoMatch, *, is_pod: bool) -> ImageVerdict:
+    line = f"image {image} matches no policy"
+    if no_match == "allow":
+        return ImageVerdict()
+    if no_match == "warn":
+        return ImageVerdict(warnings=(line,))
+    if not is_pod:
+        return ImageVerdict(warnings=(f"{line}, so its pods will be refused",))
+    hint = "add a ClusterImagePolicy for it; see: kubectl get clusterimagepolicies"
+    return ImageVerdict(refusals=(f"{line}; {hint}",))
+
+
+def refusal(image: str, verdict: PolicyVerdict) -> str:
+    """One line: the image, the policy, what was missing, and the command that shows more."""
+    kind = "clusterimagepolicy"
+    if verdict.group != GROUP:
+        kind = f"{kind}.{verdict.group}"
+    return (
+        f'image {image} refused by policy "{verdict.policy}": {verdict.reason}; see: '
+        f"kubectl get {kind} {verdict.policy} -o yaml | "
+        f"plimsoll policy test --policy - --image {image}"
+    )
+
+
+def _failures(policy: CompiledPolicy, proven: Mapping[str, Verdict]) -> Iterator[str]:
+    if policy.fault:
+        yield f"the policy itself cannot be honoured: {policy.fault}"
+        return
+    told = False
+    # A policy without authorities only exists where the administrator allows it.
+    if policy.authorities and not any(_passes(a, proven) for a in policy.authorities):
+        yield _why_no_authority(policy.authorities, proven)
+        told = any(a.static is None and not a.attestations for a in policy.authorities)
+    for kind in policy.require:
+        if kind == "signature" and told:
+            continue
+        if not any(_has(kind, verdict) for verdict in proven.values()):
+            yield _nothing(_LABELS[kind], policy.authorities, proven)
+
+
+def _passes(authority: CompiledAuthority, proven: Mapping[str, Verdict]) -> bool:
+    if authority.static is not None:
+        return authority.static == "pass"
+    verdict = proven.get(authority.name)
+    if verdict is None:
+        return False
+    if not authority.attestations:
+        return bool(verdict.signatures)
+    return all(verdict.attestations_of(kind) for _, kind in authority.attestations)
+
+
+_LABELS = {"signature": "signature", "sbom": "SBOM", "provenance": "provenance"}
+
+
+def _has(kind: str, verdict: Verdict) -> bool:
+    if kind == "signature":
+        return bool(verdict.signatures)
+    types = SBOM_TYPES if kind == "sbom" else PROVENANCE_TYPES
+    # An attestation whose predicate is empty attests nothing.
+    return any(
+        one.predicate_type in types and isinstance(one.predicate, dict) and one.predicate
+        for one in verdict.attestations
+    )
+
+
+def _why_no_authority(
+    authorities: Sequence[CompiledAuthority], proven: Mapping[str, Verdict]
+) -> str:
+    real = [a for a in authorities if a.static is None]
+    if not real:
+        return next((a.message for a in authorities if a.message), "it refuses such images")
+    signers = [a for a in real if not a.attestations]
+    reasons = [_nothing("signature", signers, proven)] if signers else []
+    for authority in real:
+        verdict = proven.get(authority.name)
+        reasons += [
+            _nothing(f'attestation "{name}" ({kind})', [authority], proven)
+            for name, kind in authority.attestations
+            if verdict is None or not verdict.attestations_of(kind)
+        ]
+    return " and ".join(reasons)
+
+
+def _nothing(
+    what: str, authorities: Iterable[CompiledAuthority], proven: Mapping[str, Verdict]
+) -> str:
+    """``no signature by key "ci" (found 1: the signature is not by the key)``."""
+    names = [authority.name for authority in authorities if authority.static is None]
+    if len(names) == 1:
+        text = f'no {what} by key "{names[0]}"'
+    else:
+        text = f"no {what} by any key of " + ", ".join(f'"{name}"' for name in names)
+    verdicts = [proven[name] for name in names if name in proven]
+    # The same piece of evidence is rejected once for each authority.
+    rejected = {(r.source, r.reason): r for verdict in verdicts for r in verdict.rejections}
+    sources = {source for source, _ in rejected}
+    if not rejected:
+        others = sum(len(v.signatures) + len(v.attestations) for v in verdicts)
+        return f"{text} (found {others} other)" if others else f"{text} (found none)"
+    counts = Counter(reason for _, reason in rejected)
+    reasons = "; ".join(reason for reason, _ in counts.most_common(3))
+    return f"{text} (found {len(sources)}: {reasons})"

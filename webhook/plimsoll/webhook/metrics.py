@@ -1,0 +1,98 @@
+"""What the webhook counts, for Prometheus."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client.core import Metric
+
+    from plimsoll.webhook.decide import Decision, PolicySource
+    from plimsoll.webhook.verifier import Verifier
+
+_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Metrics:
+    """Counters of one webhook process.
+
+    Args:
+        verifier: asked for its cache at each scrape.
+        source: asked for its policies at each scrape.
+    """
+
+    def __init__(self, verifier: Verifier, source: PolicySource) -> None:
+        self.registry = CollectorRegistry(auto_describe=True)
+        self._requests = Counter(
+            "plimsoll_webhook_requests",
+            "Reviews answered.",
+            ["resource", "operation", "verdict"],
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "plimsoll_webhook_request_seconds",
+            "Time to answer a review.",
+            ["verdict"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self._policies = Counter(
+            "plimsoll_webhook_policy_verdicts",
+            "Verdicts on images by policy.",
+            ["policy", "verdict"],
+            registry=self.registry,
+        )
+        self.registry.register(_Live(verifier, source))
+
+    def count(self, resource: str, operation: str, decision: Decision, seconds: float) -> None:
+        """Count one answer."""
+        verdict = "allowed" if decision.allowed else "denied"
+        if decision.undecided:
+            verdict = "undecided"
+        self._requests.labels(resource, operation, verdict).inc()
+        self._seconds.labels(verdict).observe(seconds)
+        for one in decision.verdicts:
+            self._policies.labels(one.policy, "passed" if one.passed else "failed").inc()
+
+    def render(self) -> bytes:
+        """The text format."""
+        return generate_latest(self.registry)
+
+
+class _Live(Collector):
+    def __init__(self, verifier: Verifier, source: PolicySource) -> None:
+        self._verifier = verifier
+        self._source = source
+
+    def collect(self) -> Iterator[Metric]:
+        """Read the numbers as they are now."""
+        cache = self._verifier.cache
+        for name, help_text, value in (
+            ("plimsoll_webhook_cache_hits", "Verdicts remembered.", cache.stats.hits),
+            ("plimsoll_webhook_cache_misses", "Verdicts not remembered.", cache.stats.misses),
+            ("plimsoll_webhook_cache_evictions", "Verdicts pushed out.", cache.stats.evictions),
+            (
+                "plimsoll_webhook_evidence_reads",
+                "Times evidence was read from a registry.",
+                self._verifier.reads,
+            ),
+        ):
+            yield CounterMetricFamily(name, help_text, value=value)
+        policies = self._source.policies.policies
+        for name, help_text, value in (
+            ("plimsoll_webhook_cache_entries", "Verdicts in memory.", len(cache)),
+            ("plimsoll_webhook_policies", "Policies in force.", len(policies)),
+            (
+                "plimsoll_webhook_policies_invalid",
+                "Policies that cannot be honoured and refuse what they match.",
+                sum(bool(policy.fault) for policy in policies),
+            ),
+            ("plimsoll_webhook_ready", "Whether policies are loaded.", int(self._source.ready)),
+        ):
+            yield GaugeMetricFamily(name, help_text, value=value)

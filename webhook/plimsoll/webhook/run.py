@@ -1,0 +1,110 @@
+"""The webhook process: everything started, followed, and let go in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from typing import TYPE_CHECKING
+
+import structlog
+from aiohttp import web
+
+from plimsoll.webhook.access import OwnLogins, PullSecrets
+from plimsoll.webhook.decide import Decider
+from plimsoll.webhook.kubeapi import KubeApi
+from plimsoll.webhook.metrics import Metrics
+from plimsoll.webhook.registries import Registries
+from plimsoll.webhook.server import AdmissionHandler, admission_app, health_app
+from plimsoll.webhook.store import PolicyStore
+from plimsoll.webhook.tls import SelfManaged, ServingCertificate, follow_files
+from plimsoll.webhook.verifier import Verifier
+
+if TYPE_CHECKING:
+    from plimsoll.webhook.kubeapi import KubeConfig
+    from plimsoll.webhook.settings import Settings
+
+log = structlog.get_logger("plimsoll.webhook")
+
+
+class _Stop(Exception):  # noqa: N818  ends the task group, no fault
+    """Somebody asked the process to end."""
+
+
+async def run(settings: Settings, config: KubeConfig, stop: asyncio.Event | None = None) -> None:
+    """Serve until SIGTERM, SIGINT or ``stop``.
+
+    Args:
+        settings: all settings.
+        config: where the API server is.
+        stop: ends the webhook when set, for programs that embed it.
+    """
+    ending = stop or asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError, ValueError):
+            loop.add_signal_handler(number, ending.set)
+    async with contextlib.AsyncExitStack() as stack:
+        api = await stack.enter_async_context(KubeApi(config))
+        registries = await stack.enter_async_context(
+            Registries(insecure=settings.insecure_registries, seconds=settings.deadline)
+        )
+        store = PolicyStore(
+            api,
+            config.namespace,
+            sigstore=settings.sigstore_policies,
+            allow_no_authorities=settings.allow_no_authorities,
+        )
+        secrets = PullSecrets(api, OwnLogins(), enabled=settings.pod_pull_secrets)
+        verifier = Verifier(settings, registries, secrets)
+        stack.push_async_callback(verifier.close)
+        metrics = Metrics(verifier, store)
+        serving = ServingCertificate()
+
+        def faults() -> list[str]:
+            reasons = [] if serving.loaded.is_set() else ["there is no serving certificate yet"]
+            return [*reasons, "it is ending"] if ending.is_set() else reasons
+
+        decider = Decider(settings, store, verifier, secrets)
+        admission = web.AppRunner(
+            admission_app(AdmissionHandler(decider, metrics)),
+            access_log=None,
+            shutdown_timeout=settings.timeout,
+        )
+        health = web.AppRunner(health_app(store, metrics, faults), access_log=None)
+        for runner in (health, admission):
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(health, settings.host, settings.health_port).start()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(store.run())
+                if settings.tls_files is not None:
+                    tasks.create_task(follow_files(serving, *settings.tls_files))
+                else:
+                    tasks.create_task(SelfManaged(api, settings, serving).run())
+                tasks.create_task(_serve(settings, admission, serving, store))
+                tasks.create_task(_drain(ending, settings.drain_seconds))
+        except* _Stop:
+            log.info("ended")
+
+
+async def _drain(ending: asyncio.Event, seconds: float) -> None:
+    """End the process some time after it was asked to.
+
+    The API server goes on sending requests until it has noticed that the pod is gone.
+    """
+    await ending.wait()
+    log.info("ending", drain=seconds)
+    await asyncio.sleep(seconds)
+    raise _Stop
+
+
+async def _serve(
+    settings: Settings, runner: web.AppRunner, serving: ServingCertificate, store: PolicyStore
+) -> None:
+    """Open the port once there is something to say and a certificate to say it with."""
+    await serving.loaded.wait()
+    await store.wait_ready()
+    await web.TCPSite(runner, settings.host, settings.port, ssl_context=serving.context).start()
+    log.info("ready", port=settings.port, policies=len(store.policies.policies))

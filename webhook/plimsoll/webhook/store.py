@@ -1,0 +1,206 @@
+"""The policies in force: followed in the cluster, compiled when they change, last good kept."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from plimsoll.api.meta import GROUP, VERSION
+from plimsoll.api.policy import SIGSTORE_GROUP
+from plimsoll.api.policycheck import PolicyInvalidError
+from plimsoll.api.trustroot import read_trust_root_spec
+from plimsoll.webhook.condition import ready_patch
+from plimsoll.webhook.errors import KubeApiError
+from plimsoll.webhook.informer import Informer
+from plimsoll.webhook.policies import CompiledPolicy, Secrets, compile_policy, secret_names
+from plimsoll.webhook.policyset import PolicySet
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from plimsoll.webhook.kubeapi import KubeApi
+
+log = structlog.get_logger("plimsoll.webhook.store")
+
+#: Seconds between two looks at the Secrets that hold keys; they are read by name, not watched,
+#: so that the right to read them can be given by name.
+SECRET_SECONDS = 10.0
+
+
+class PolicyStore:
+    """Keeps a ``PolicySet`` of what stands in the cluster.
+
+    Args:
+        api: the session.
+        namespace: the webhook's own, where Secrets are read.
+        sigstore: honour objects of ``policy.sigstore.dev`` too, where their CRDs exist.
+        allow_no_authorities: let a policy without authorities admit what it matches.
+    """
+
+    def __init__(
+        self,
+        api: KubeApi,
+        namespace: str,
+        *,
+        sigstore: bool = True,
+        allow_no_authorities: bool = False,
+    ) -> None:
+        self.policies = PolicySet()
+        self._api = api
+        self._namespace = namespace
+        self._allow_no_authorities = allow_no_authorities
+        self._wake = asyncio.Event()
+        self._loaded = asyncio.Event()
+        self._secrets: dict[str, dict[str, bytes] | None] = {}
+        self._compiled: dict[tuple[str, str], tuple[Any, CompiledPolicy]] = {}
+        base = f"/apis/{GROUP}/{VERSION}"
+        self._policies = {GROUP: self._informer(f"{base}/clusterimagepolicies")}
+        self._roots = {GROUP: self._informer(f"{base}/trustroots")}
+        if sigstore:
+            other = f"/apis/{SIGSTORE_GROUP}"
+            self._policies[SIGSTORE_GROUP] = self._informer(
+                f"{other}/v1beta1/clusterimagepolicies", optional=True
+            )
+            self._roots[SIGSTORE_GROUP] = self._informer(
+                f"{other}/v1alpha1/trustroots", optional=True
+            )
+
+    def _informer(self, path: str, *, optional: bool = False) -> Informer:
+        return Informer(self._api, path, self._wake.set, optional=optional)
+
+    @property
+    def _informers(self) -> list[Informer]:
+        return [*self._policies.values(), *self._roots.values()]
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything was listed once, the keys included."""
+        return self._loaded.is_set()
+
+    async def wait_ready(self) -> None:
+        """Wait until ``ready``."""
+        await self._loaded.wait()
+
+    @property
+    def problems(self) -> list[str]:
+        """What keeps the store from being up to date, for the readiness answer and the log."""
+        return [f"{i.path}: {i.problem}" for i in self._informers if i.problem]
+
+    async def run(self) -> None:
+        """Follow the cluster until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for informer in self._informers:
+                tasks.create_task(informer.run())
+            tasks.create_task(self._compile_forever())
+
+    async def _compile_forever(self) -> None:
+        for informer in self._informers:
+            await informer.synced.wait()
+        while True:
+            self._wake.clear()
+            complete = await self._read_secrets()
+            await self._compile()
+            if complete:
+                self._loaded.set()
+            try:
+                async with asyncio.timeout(SECRET_SECONDS):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _read_secrets(self) -> bool:
+        """Read the Secrets that policies name; keep the last good of each that cannot be read."""
+        wanted: set[str] = set()
+        for informer in self._policies.values():
+            for item in informer.objects.values():
+                wanted |= secret_names(item.get("spec"))
+        complete = True
+        found: dict[str, dict[str, bytes] | None] = {}
+        for name in sorted(wanted):
+            try:
+                path = f"/api/v1/namespaces/{self._namespace}/secrets/{name}"
+                found[name] = _entries(await self._api.get(path))
+            except KubeApiError as error:
+                if error.status in {403, 404}:
+                    found[name] = None
+                    continue
+                log.warning("cannot read a key", secret=name, error=str(error))
+                complete = False
+                found[name] = self._secrets.get(name)
+        self._secrets = found
+        return complete
+
+    async def _compile(self) -> None:
+        secrets = Secrets(self._namespace, self._secrets)
+        compiled: dict[tuple[str, str], tuple[Any, CompiledPolicy]] = {}
+        reports: list[tuple[str, dict[str, Any], str]] = []
+        for group, informer in self._policies.items():
+            for name, item in sorted(informer.objects.items()):
+                key = (group, name)
+                spec = item.get("spec")
+                used = (spec, {n: self._secrets.get(n) for n in secret_names(spec)})
+                known = self._compiled.get(key)
+                if known is not None and known[0] == used:
+                    compiled[key] = known
+                else:
+                    policy = compile_policy(
+                        name,
+                        spec,
+                        secrets,
+                        group=group,
+                        allow_no_authorities=self._allow_no_authorities,
+                    )
+                    compiled[key] = (used, policy)
+                if group == GROUP:
+                    reports.append(("clusterimagepolicies", item, compiled[key][1].fault))
+        if compiled != self._compiled or not self.policies.generation:
+            self._compiled = compiled
+            self.policies = PolicySet(
+                (policy for _, policy in compiled.values()), self.policies.generation + 1
+            )
+            log.info(
+                "policies loaded",
+                generation=self.policies.generation,
+                policies=[policy.name for policy in self.policies.policies],
+                faults={p.name: p.fault for p in self.policies.policies if p.fault},
+            )
+        for _, item in sorted(self._roots[GROUP].objects.items()):
+            reports.append(("trustroots", item, _trust_root_fault(item.get("spec"))))
+        for plural, item, fault in reports:
+            await self._report(plural, item, fault)
+
+    async def _report(self, plural: str, item: Mapping[str, Any], fault: str) -> None:
+        """Write the ``Ready`` condition of an object if it does not say so already."""
+        body = ready_patch(item, fault, datetime.now(UTC))
+        if body is None:
+            return
+        path = f"/apis/{GROUP}/{VERSION}/{plural}/{item['metadata']['name']}/status"
+        try:
+            await self._api.merge(path, body)
+        except KubeApiError as error:
+            # 409: another replica said it first; the watch brings its words.
+            if error.status != 409:
+                log.warning("cannot write a status", path=path, error=str(error))
+
+
+def _entries(secret: Mapping[str, Any]) -> dict[str, bytes]:
+    try:
+        return {
+            key: base64.b64decode(value, validate=True)
+            for key, value in (secret.get("data") or {}).items()
+        }
+    except (binascii.Error, TypeError, AttributeError) as error:
+        raise KubeApiError("a Secret has data that is no base64") from error
+
+
+def _trust_root_fault(spec: Any) -> str:
+    try:
+        read_trust_root_spec(spec)
+    except PolicyInvalidError as error:
+        return str(error)
+    return ""

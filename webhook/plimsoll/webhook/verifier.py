@@ -1,0 +1,267 @@
+"""From an image to verdicts: memory first, then the registry, once for everybody who asks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from plimsoll.errors import Error
+from plimsoll.oci.reference import Reference
+from plimsoll.signing.authority import KeyAuthority
+from plimsoll.signing.evidence import discover
+from plimsoll.signing.items import BundleItem, Evidence
+from plimsoll.signing.results import Verdict
+from plimsoll.signing.verify import verify
+from plimsoll.webhook.cache import ExpiringCache, Flights
+from plimsoll.webhook.errors import UndecidedError
+from plimsoll.webhook.evaluate import PolicyVerdict, evaluate
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+    from plimsoll.webhook.access import Access, PullSecrets
+    from plimsoll.webhook.policies import (
+        CompiledAuthority,
+        CompiledPolicy,
+        EvidenceSource,
+        Format,
+    )
+    from plimsoll.webhook.registries import Registries
+    from plimsoll.webhook.settings import Settings
+
+T = TypeVar("T")
+
+#: Images under way beyond which new ones are turned away: memory is bounded, clients try again.
+MAX_FLIGHTS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which evidence to read: what can make a difference to some policy."""
+
+    formats: frozenset[Format]
+    predicate_types: frozenset[str]
+
+    @classmethod
+    def by(cls, policies: Iterable[CompiledPolicy]) -> Wanted:
+        """What these policies want together, so that evidence is read once for all of them."""
+        every = list(policies)
+        return cls(
+            frozenset().union(*(policy.formats for policy in every)),
+            frozenset().union(*(policy.predicate_types for policy in every)),
+        )
+
+
+@dataclass(slots=True)
+class Stage:
+    """What is being waited for, so that a missed deadline can name it."""
+
+    what: str = "the webhook itself"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """An image that is being looked at."""
+
+    reference: Reference
+    digest: str
+    access: Access
+    wanted: Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The verdicts on one image."""
+
+    image: str
+    """As written, with the digest it stands for."""
+
+    digest: str
+    verdicts: tuple[PolicyVerdict, ...]
+
+
+class Verifier:
+    """Judges images by policies.
+
+    Args:
+        settings: limits and times.
+        registries: clients.
+        secrets: logins.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        registries: Registries,
+        secrets: PullSecrets,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.cache: ExpiringCache[PolicyVerdict] = ExpiringCache(settings.cache_size, clock)
+        self._settings = settings
+        self._registries = registries
+        self._secrets = secrets
+        self._digests: Flights[str] = Flights()
+        self._evidence: Flights[Evidence] = Flights()
+        self._verdicts: Flights[PolicyVerdict] = Flights()
+        self._slots = asyncio.Semaphore(settings.concurrency)
+        self.reads = 0
+        """How often evidence was read from a registry."""
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        for flights in (self._verdicts, self._evidence, self._digests):
+            await flights.close()
+
+    async def judge(
+        self,
+        written: str,
+        reference: Reference,
+        policies: Sequence[CompiledPolicy],
+        access: Access,
+        stage: Stage,
+    ) -> Judged:
+        """Judge one image by all policies that match it.
+
+        Args:
+            written: the image as the pod has it, for messages.
+            reference: the same, parsed.
+            policies: those that match.
+            access: logins for its registry.
+            stage: is told what is being waited for.
+
+        Raises:
+            UndecidedError: evidence could not be read.
+        """
+        digest = reference.digest or ""
+        if not digest and any(map(needs_evidence, policies)):
+            stage.what = f"registry {reference.registry}, asked what {reference} is"
+            digest = await self._resolve(reference, access)
+        image = f"{written}@{digest}" if digest and not reference.digest else written
+        stage.what = f"registry {reference.registry}, asked for signatures of {reference.name}"
+        wanted = Wanted.by(policies)
+        verdicts = await asyncio.gather(
+            *(self._verdict(one, reference, digest, access, wanted) for one in policies)
+        )
+        return Judged(image, digest, tuple(verdicts))
+
+    async def _resolve(self, reference: Reference, access: Access) -> str:
+        async def ask() -> str:
+            client = self._registries.client(reference.registry, access)
+            return (await self._bounded(client.resolve(reference))).digest
+
+        return await self._digests.join((reference, access.fingerprint), ask)
+
+    async def _verdict(
+        self,
+        policy: CompiledPolicy,
+        reference: Reference,
+        digest: str,
+        access: Access,
+        wanted: Wanted,
+    ) -> PolicyVerdict:
+        if not needs_evidence(policy):
+            return evaluate(policy, {})
+        key = (policy.fingerprint, reference.name, digest, access.fingerprint)
+        known = self.cache.get(key)
+        if known is not None:
+            return known
+        if len(self._verdicts) >= MAX_FLIGHTS:
+            raise UndecidedError("too many images are being checked at the moment; try again")
+
+        async def ask() -> PolicyVerdict:
+            verdict = await self._judge(policy, Subject(reference, digest, access, wanted))
+            settings = self._settings
+            seconds = settings.success_seconds if verdict.passed else settings.failure_seconds
+            self.cache.put(key, verdict, seconds)
+            return verdict
+
+        return await self._verdicts.join(key, ask)
+
+    async def _judge(self, policy: CompiledPolicy, subject: Subject) -> PolicyVerdict:
+        sources = policy.sources
+        found = await asyncio.gather(*(self._read(source, subject) for source in sources))
+        evidence = dict(zip(sources, found, strict=True))
+        # Signatures are checked in a thread: OpenSSL lets go of the lock, and a hostile image
+        # with many of them must not hold up the others.
+        return await asyncio.to_thread(
+            lambda: evaluate(policy, _proven(policy, subject.digest, evidence))
+        )
+
+    async def _read(self, source: EvidenceSource, subject: Subject) -> Evidence:
+        place, access, wanted = subject.reference, subject.access, subject.wanted
+        if source.repository:
+            place = Reference.repository_of(source.repository)
+        if source.repository or source.pull_secrets:
+            # Evidence elsewhere is the administrator's affair: the pod's logins stay out of it.
+            access = await self._secrets.own(source.pull_secrets)
+
+        async def ask() -> Evidence:
+            self.reads += 1
+            client = self._registries.client(place.registry, access)
+            async with self._slots:
+                return await self._bounded(
+                    discover(
+                        client,
+                        place,
+                        subject.digest,
+                        formats=wanted.formats,
+                        tag_prefix=source.tag_prefix,
+                        predicate_types=wanted.predicate_types,
+                    )
+                )
+
+        key = (place.name, subject.digest, source.tag_prefix, access.fingerprint, wanted)
+        return await self._evidence.join(key, ask)
+
+    async def _bounded(self, call: Awaitable[T]) -> T:
+        """A flight ends by itself, whoever has stopped waiting for it."""
+        try:
+            async with asyncio.timeout(3 * self._settings.timeout):
+                return await call
+        except TimeoutError:
+            raise UndecidedError("the registry took too long") from None
+        except UndecidedError:
+            raise
+        except Error as error:
+            raise UndecidedError(str(error)) from error
+
+
+def needs_evidence(policy: CompiledPolicy) -> bool:
+    """Whether a verdict depends on anything outside the policy."""
+    return not policy.fault and bool(policy.sources)
+
+
+def _proven(
+    policy: CompiledPolicy, digest: str, evidence: Mapping[EvidenceSource, Evidence]
+) -> dict[str, Verdict]:
+    """What each authority can vouch for, from its own sources in its own format."""
+    proven: dict[str, Verdict] = {}
+    for authority in policy.authorities:
+        if authority.static is not None:
+            continue
+        verdicts = [
+            verify(_of_format(evidence[source], authority), digest, KeyAuthority(authority.keys))
+            for source in authority.sources
+        ]
+        proven[authority.name] = Verdict(
+            digest=digest,
+            signatures=tuple(one for verdict in verdicts for one in verdict.signatures),
+            attestations=tuple(one for verdict in verdicts for one in verdict.attestations),
+            rejections=tuple(one for verdict in verdicts for one in verdict.rejections),
+        )
+    return proven
+
+
+def _of_format(evidence: Evidence, authority: CompiledAuthority) -> Evidence:
+    if authority.format is None:
+        return evidence
+    bundles = authority.format == "bundle"
+    return Evidence(
+        digest=evidence.digest,
+        repository=evidence.repository,
+        items=tuple(i for i in evidence.items if isinstance(i, BundleItem) == bundles),
+        rejections=evidence.rejections,
+    )
