@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
@@ -21,6 +20,7 @@ from plimsoll.oci.model import (
     Descriptor,
     parse_manifest,
 )
+from plimsoll.oci.parallel import together
 from plimsoll.oci.session import Session, delete_scope, pull_scope, push_scope
 from plimsoll.oci.strictjson import load_object
 
@@ -63,6 +63,7 @@ class Registry:
             names from strangers.
         trusted_hosts: hosts that are open nevertheless; those of ``insecure`` always are.
         concurrency: requests under way at once.
+        piece: bytes that one upload request carries at most.
         timeouts: how long a registry may take.
         retry: how often to try again.
         http: a client to share; it is not closed here, and its own address rules hold.
@@ -76,11 +77,13 @@ class Registry:
         allow_private: bool = True,
         trusted_hosts: frozenset[str] = frozenset(),
         concurrency: int = 8,
+        piece: int = upload.PIECE,
         timeouts: Timeouts | None = None,
         retry: RetryPolicy | None = None,
         http: Http | None = None,
     ) -> None:
         self._owned = http is None
+        self._piece = piece
         self._http = http or Http(
             timeouts=timeouts,
             retry=retry,
@@ -265,7 +268,7 @@ class Registry:
             RegistryError: one of its kinds.
         """
         content = await upload.Content.of(data, None if digest is None else check_digest(digest))
-        await upload.push(self._session, ref, content, mount_from)
+        await upload.push(self._session, ref, content, mount_from, self._piece)
         return Descriptor(media_type=media_type, digest=content.digest, size=content.size)
 
     async def push_manifest(self, ref: Reference, data: bytes, media_type: str) -> Descriptor:
@@ -361,10 +364,8 @@ class Registry:
         Returns:
             The descriptor of the artifact's manifest.
         """
-        blobs = await asyncio.gather(
-            *(self.push_blob(ref, item.data, item.media_type) for item in layers),
-            self.push_blob(ref, referrers.EMPTY_JSON, referrers.OCI_EMPTY),
-        )
+        parts = [*layers, Artifact(referrers.OCI_EMPTY, referrers.EMPTY_JSON)]
+        blobs = await together(self.push_blob(ref, item.data, item.media_type) for item in parts)
         manifest = referrers.artifact(
             subject,
             artifact_type,

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
-    from plimsoll.http import Response
+    from plimsoll.http import Response, RetryPolicy
     from plimsoll.oci.reference import Reference
 
 #: Blobs up to here go in one request; above, in pieces of this size, so that a broken line costs
-#: one piece.
+#: one piece, and a proxy that limits requests does not stand in the way.
 PIECE: Final = 32 << 20
 _READ: Final = 1 << 20
 _RANGE = re.compile(r"(?:bytes=)?0-([0-9]{1,18})", re.ASCII)
@@ -113,7 +113,11 @@ async def blob_size(
 
 
 async def push(
-    session: Session, ref: Reference, content: Content, mount_from: Sequence[str] = ()
+    session: Session,
+    ref: Reference,
+    content: Content,
+    mount_from: Sequence[str] = (),
+    piece: int = PIECE,
 ) -> None:
     """Make the repository have the blob.
 
@@ -122,6 +126,7 @@ async def push(
         ref: repository.
         content: the blob.
         mount_from: other repositories of this registry that may have it.
+        piece: bytes sent in one request at most.
 
     Raises:
         RegistryError: one of its kinds.
@@ -129,7 +134,7 @@ async def push(
     scopes = push_scope(ref, *mount_from)
     if await blob_size(session, ref, content.digest, scopes) is not None:
         return
-    upload = _Upload(session, ref, content, scopes)
+    upload = _Upload(session, ref, content, scopes, piece)
     for source in mount_from:
         if await upload.mount(source):
             return
@@ -140,7 +145,12 @@ class _Upload:
     """One blob on its way, over all attempts."""
 
     def __init__(
-        self, session: Session, ref: Reference, content: Content, scopes: tuple[str, ...]
+        self,
+        session: Session,
+        ref: Reference,
+        content: Content,
+        scopes: tuple[str, ...],
+        piece: int,
     ) -> None:
         self._session = session
         self._ref = ref
@@ -150,7 +160,8 @@ class _Upload:
         self._location: str | None = None
         self._offset = 0
         self._best = self._seen = 0
-        self._whole = content.size <= PIECE
+        self._piece = piece
+        self._whole = content.size <= piece
         self._unsure = False
 
     def grew(self) -> bool:
@@ -164,13 +175,13 @@ class _Upload:
         if self._location is not None:
             return False
         query = f"mount={quote(self._content.digest)}&from={quote(source, safe='')}"
-        answer = await self._begin(f"blobs/uploads/?{query}")
+        answer = await self._begin(f"blobs/uploads/?{query}", self._session.http.retry)
         return answer.status == 201
 
     async def attempt(self) -> None:
         """Carry the upload to its end, from wherever it is."""
         if self._location is None:
-            await self._begin("blobs/uploads/")
+            await self._begin()
         elif self._unsure:
             await self._recover()
         self._unsure = True  # until an answer says otherwise
@@ -182,9 +193,11 @@ class _Upload:
                 return
         await self._finish(b"", 0)
 
-    async def _begin(self, path: str) -> Response:
+    async def _begin(
+        self, path: str = "blobs/uploads/", policy: RetryPolicy = NO_RETRY
+    ) -> Response:
         url = await self._session.url(self._ref, path)
-        answer = await self._call("POST", url, {201, 202}, body=b"")
+        answer = await self._call("POST", url, {201, 202}, body=b"", policy=policy)
         if answer.status == 202:
             await self._moved(url, answer)
             self._offset, self._unsure = 0, False
@@ -192,7 +205,7 @@ class _Upload:
 
     async def _send_piece(self) -> bool:
         """Send one piece; ``False`` if the registry takes only wholes and has it now."""
-        end = min(self._offset + PIECE, self._content.size)
+        end = min(self._offset + self._piece, self._content.size)
         url = self._here()
         try:
             answer = await self._call(
@@ -220,7 +233,7 @@ class _Upload:
         """Ask how much arrived before the line broke; start over where nobody knows."""
         if self._whole:
             self._forget()
-            await self._begin("blobs/uploads/")
+            await self._begin()
             return
         url = self._here()
         try:
@@ -229,7 +242,7 @@ class _Upload:
             if error.retryable:
                 raise
             self._forget()
-            await self._begin("blobs/uploads/")
+            await self._begin()
             return
         await self._moved(url, answer, required=False)
         self._offset = min(_have(answer) or 0, self._content.size)
@@ -275,6 +288,7 @@ class _Upload:
         body: bytes | Callable[[], AsyncIterator[bytes]] | None = None,
         size: int = 0,
         headers: dict[str, str] | None = None,
+        policy: RetryPolicy = NO_RETRY,
     ) -> Response:
         given = dict(headers or {})
         if body is not None:
@@ -289,7 +303,7 @@ class _Upload:
             headers=given,
             body=body,
             size=size,
-            policy=None if method == "POST" else NO_RETRY,
+            policy=policy,
         )
 
     async def _moved(self, url: str, answer: Response, *, required: bool = True) -> None:
