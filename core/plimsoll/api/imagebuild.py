@@ -174,6 +174,10 @@ class JobSpec(StrictModel):
     priority_class_name: ObjectName | None = None
     """PriorityClass of the Jobs' pods."""
 
+    cache_claim: LocalReference | None = None
+    """PersistentVolumeClaim that keeps verified packages between builds, so that only what changed
+    is fetched and compressed again. What is in it is verified each time it is used."""
+
     timeout: Duration = "30m"
     """How long each Job may take, its retries included."""
 
@@ -317,11 +321,11 @@ class BuildInputs(Model):
     repositories: str
     """Hash of the repositories, their keys and verified indexes."""
 
+    output: str
+    """Registry and repository that the image goes to."""
+
     requested_at: str | None = None
     """Value of the annotation ``plimsoll.dev/requested-at``."""
-
-    scheduled_at: datetime | None = None
-    """The scheduled time it was started for."""
 
 
 class Build(BuildRecord):
@@ -364,6 +368,9 @@ class ImageBuildStatus(Model):
 
     digest: str | None = None
     """Digest of the image index."""
+
+    signed: bool | None = None
+    """Whether the image is signed."""
 
     tags: Annotated[list[str], Field(max_length=64)] = []
     """Tags that the last successful build moved."""

@@ -1,0 +1,185 @@
+"""Conditions and events of an ImageBuild: its state in words. Pure.
+
+The order of kstatus is kept: ``Reconciling`` or ``Stalled`` is True whenever ``Ready`` is not, so
+that tools which know conditions only see progress, failure and success as they are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from plimsoll.api.meta import Condition, find_condition, with_condition
+from plimsoll.operator.state import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from plimsoll.api.imagebuild import Build, ImageBuildStatus
+    from plimsoll.operator.reconcile import Look
+
+Truth = Literal["True", "False", "Unknown"]
+Says = tuple[Truth, str, str]
+_LIMIT = 2000
+
+
+def summarize(look: Look) -> list[Condition]:
+    """All conditions of an ImageBuild."""
+    current = list(look.desired.status.conditions)
+    says = {
+        "Ready": _ready(look),
+        "BuildSucceeded": _build_succeeded(look),
+        "Signed": _signed(look),
+        "Reconciling": _reconciling(look),
+        "Stalled": _stalled(look),
+    }
+    for kind, (truth, reason, message) in says.items():
+        new = Condition(
+            type=kind,
+            status=truth,
+            reason=reason,
+            message=message if len(message) <= _LIMIT else f"{message[:_LIMIT]}…",
+            observed_generation=look.desired.metadata.generation,
+        )
+        current = with_condition(current, new, look.now)
+    return current
+
+
+def _ready(look: Look) -> Says:
+    return _satisfied(look) or _unsatisfied(look)
+
+
+def _satisfied(look: Look) -> Says | None:
+    """Whether the image is what the spec asks for; a failed rebuild does not matter."""
+    status = look.desired.status
+    if look.configuration is not None:
+        if status.image is not None and status.configuration == look.configuration.hash:
+            return "True", "ImageAvailable", status.image
+        return None
+    # What the spec asks for cannot be seen now, so what was known of this generation holds.
+    old = find_condition(status.conditions, "Ready")
+    if look.missing is None or old is None or old.status != "True":
+        return None
+    if old.observed_generation != look.desired.metadata.generation:
+        return None
+    return old.status, old.reason, old.message
+
+
+def _unsatisfied(look: Look) -> Says:
+    status, build = look.desired.status, look.desired.status.build
+    if look.invalid is not None:
+        return "False", look.invalid.reason, str(look.invalid)
+    if build is not None and build.state == "Failed" and _is_for(build, look):
+        return "False", build.failure.reason if build.failure else "Failed", _failure(build)
+    if look.missing is not None:
+        return "False", look.missing.reason, str(look.missing)
+    if look.desired.spec.suspend and look.progress is None:
+        return "False", "Suspended", "no image for this spec exists, and spec.suspend is set"
+    old = find_condition(status.conditions, "Ready")
+    if old is not None and old.status == "False" and build is not None and build.reason == "Retry":
+        return old.status, old.reason, old.message
+    return "Unknown", "Building", "no image for this spec exists yet"
+
+
+def _build_succeeded(look: Look) -> Says:
+    build = look.desired.status.build
+    if build is None:
+        return "Unknown", "NotBuilt", "no build has started"
+    if build.state == "Failed":
+        return "False", build.failure.reason if build.failure else "Failed", _failure(build)
+    if build.state in {"Succeeded", "Unchanged"}:
+        text = "nothing changed" if build.state == "Unchanged" else f"made {build.digest}"
+        return "True", build.state, f"build {build.id}: {text}"
+    old = find_condition(look.desired.status.conditions, "BuildSucceeded")
+    if old is not None and old.status != "Unknown":
+        return old.status, old.reason, old.message
+    return "Unknown", build.state, f"build {build.id}: {build.message}"
+
+
+def _signed(look: Look) -> Says:
+    status = look.desired.status
+    if status.image is None:
+        return "Unknown", "NotBuilt", "there is no image yet"
+    if status.signed:
+        return "True", "Signed", f"{status.image} is signed"
+    return "False", "NotRequested", "spec.signing is not set"
+
+
+def _reconciling(look: Look) -> Says:
+    status, build = look.desired.status, look.desired.status.build
+    if look.progress is not None and look.progress.phase:
+        return (
+            "True",
+            look.progress.phase,
+            f"build {look.progress.build.id}: {look.progress.detail}",
+        )
+    if look.invalid is not None:
+        return "False", look.invalid.reason, "the spec must be changed first"
+    if look.missing is not None:
+        return "True", look.missing.reason, str(look.missing)
+    if look.desired.spec.suspend:
+        return "False", "Suspended", "spec.suspend is set"
+    if status.retry_at is not None and build is not None:
+        return "True", "RetryScheduled", f"tried again at {status.retry_at:%Y-%m-%dT%H:%M:%SZ}"
+    return "False", "Idle", "nothing to do"
+
+
+def _stalled(look: Look) -> Says:
+    status, build = look.desired.status, look.desired.status.build
+    if look.invalid is not None:
+        return "True", look.invalid.reason, str(look.invalid)
+    failed = build is not None and build.state == "Failed"
+    if failed and build is not None and build.failure is not None and status.retry_at is None:
+        return "True", build.failure.reason, _failure(build)
+    return "False", "Progressing", "nothing stands in the way"
+
+
+def _is_for(build: Build, look: Look) -> bool:
+    return look.configuration is None or build.inputs.configuration == look.configuration.hash
+
+
+def _failure(build: Build) -> str:
+    if build.failure is None:
+        return f"build {build.id} failed"
+    return f"build {build.id}, {build.failure.step}: {build.failure.message}"
+
+
+def events(old: ImageBuildStatus, new: ImageBuildStatus, look: Look) -> tuple[Event, ...]:
+    """What to tell people about the way from one status to the next."""
+    return (*_build_events(old, new), *_hindrances(old, new, look))
+
+
+def _build_events(old: ImageBuildStatus, new: ImageBuildStatus) -> Iterator[Event]:
+    before, after = old.build, new.build
+    if after is None:
+        return
+    started = before is None or before.id != after.id
+    if started:
+        if before is not None and before.state == "Running":
+            yield Event("Normal", "BuildCancelled", f"build {before.id}: the spec changed")
+        yield Event("Normal", "BuildStarted", f"build {after.id}: {after.message}")
+    if not started and before is not None and before.state == after.state:
+        return
+    match after.state:
+        case "Succeeded":
+            yield Event("Normal", "BuildSucceeded", f"build {after.id} made {new.image}")
+        case "Unchanged":
+            yield Event("Normal", "BuildUnchanged", f"build {after.id}: nothing changed")
+        case "Failed":
+            yield Event("Warning", "BuildFailed", _failure(after))
+        case "Cancelled":
+            yield Event("Normal", "BuildCancelled", f"build {after.id} was stopped")
+        case "Running":
+            pass
+
+
+def _hindrances(old: ImageBuildStatus, new: ImageBuildStatus, look: Look) -> Iterator[Event]:
+    """A warning for what stands in the way, once for each sentence."""
+    troubled = look.progress is not None and look.progress.trouble_reason
+    for kind, applies, reason in (
+        ("Stalled", look.invalid is not None, ""),
+        ("Reconciling", look.missing is not None and look.progress is None, ""),
+        ("Reconciling", bool(troubled), troubled or ""),
+    ):
+        was, now = find_condition(old.conditions, kind), find_condition(new.conditions, kind)
+        if applies and now is not None and (was is None or was.message != now.message):
+            yield Event("Warning", reason or now.reason, now.message)

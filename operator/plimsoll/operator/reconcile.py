@@ -1,0 +1,264 @@
+"""What to do about one ImageBuild: a pure function of what is wanted and what there is.
+
+Level-based: it looks at the state, never at what happened. Whatever the operator forgot in a
+restart is in the status and in the Jobs, so the same Jobs are taken up again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from plimsoll.api.imagebuild import (
+    ArchImage,
+    Build,
+    BuildInputs,
+    BuildRecord,
+    ImageBuild,
+    ImageBuildStatus,
+)
+from plimsoll.api.meta import REQUESTED_AT
+from plimsoll.operator import conditions, sources
+from plimsoll.operator.jobs import build_id
+from plimsoll.operator.progress import Run
+from plimsoll.operator.sources import InvalidSpecError, MissingError
+from plimsoll.operator.state import Action, Delete, Observed, Plan
+from plimsoll.operator.trigger import next_schedule, retry_delay, trigger
+
+if TYPE_CHECKING:
+    from plimsoll.operator.progress import Progress
+    from plimsoll.operator.settings import JobSettings
+    from plimsoll.operator.sources import Configuration, Repositories
+    from plimsoll.operator.trigger import Trigger
+
+#: How soon to look again at a Job whose pod does not start: no event tells why.
+TROUBLE_INTERVAL = timedelta(seconds=10)
+#: How soon to look again at things that no watch covers, such as the ConfigMap of ``imageFrom``.
+UNWATCHED_INTERVAL = timedelta(minutes=1)
+MAX_HISTORY = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at an ImageBuild: what the summary in the conditions is made from."""
+
+    desired: ImageBuild
+    now: datetime
+    configuration: Configuration | None = None
+    invalid: InvalidSpecError | None = None
+    missing: MissingError | None = None
+    progress: Progress | None = None
+
+
+def reconcile(
+    desired: ImageBuild, observed: Observed, now: datetime, settings: JobSettings
+) -> Plan:
+    """Decide what to do next.
+
+    Args:
+        desired: the object, with the status that was written last.
+        observed: the world around it.
+        now: the present time, UTC.
+        settings: how Jobs run.
+    """
+    if desired.metadata.deletion_timestamp is not None:
+        return Plan(status=desired.status)
+    before = desired.status
+    configuration: Configuration | None = None
+    repositories: Repositories | None = None
+    invalid: InvalidSpecError | None = None
+    missing: MissingError | None = None
+    try:
+        configuration = sources.configuration(desired, observed)
+        next_schedule(desired)
+        repositories = sources.repositories(desired, observed)
+    except InvalidSpecError as error:
+        invalid = error
+    except MissingError as error:
+        missing = error
+
+    actions: tuple[Action, ...] = ()
+    progress: Progress | None = None
+    status = before
+    if _running(status) and _superseded(status, configuration, invalid):
+        status = _end(desired, status, "Cancelled", now)
+    if configuration is not None and invalid is None:
+        desired = desired.model_copy(update={"status": status})
+        if not _running(status) and repositories is not None and not desired.spec.suspend:
+            why = trigger(desired, configuration, repositories, now)
+            if why is not None:
+                status = _start(desired, configuration, repositories, why, now)
+                desired = desired.model_copy(update={"status": status})
+        if _running(status) and status.build is not None:
+            run = Run(desired, status.build, configuration, repositories, observed.jobs, settings)
+            progress = run.advance()
+            status, actions = _after(desired, progress, now)
+
+    desired = desired.model_copy(update={"status": status})
+    look = Look(desired, now, configuration, invalid, missing, progress)
+    scheduled = None if invalid or desired.spec.suspend else next_schedule(desired)
+    status = status.model_copy(
+        update={
+            "observed_generation": desired.metadata.generation,
+            "conditions": conditions.summarize(look),
+            "next_schedule": scheduled,
+        }
+    )
+    return Plan(
+        status=status,
+        actions=(*actions, *_clean(status, observed)),
+        events=conditions.events(before, status, look),
+        requeue_after=_requeue(desired, status, progress, missing, now),
+    )
+
+
+def _running(status: ImageBuildStatus) -> bool:
+    return status.build is not None and status.build.state == "Running"
+
+
+def _superseded(
+    status: ImageBuildStatus,
+    configuration: Configuration | None,
+    invalid: InvalidSpecError | None,
+) -> bool:
+    """Whether the running build makes something that nobody wants any more."""
+    build = status.build
+    if build is None or build.sealed is not None:
+        # Its tags are about to move; the next build will move them again.
+        return False
+    if invalid is not None:
+        return True
+    return configuration is not None and build.inputs.configuration != configuration.hash
+
+
+def _start(
+    desired: ImageBuild,
+    configuration: Configuration,
+    repositories: Repositories,
+    why: Trigger,
+    now: datetime,
+) -> ImageBuildStatus:
+    status = desired.status
+    asked = desired.metadata.annotations.get(REQUESTED_AT)
+    number = (status.build.number if status.build else 0) + 1
+    inputs = BuildInputs(
+        generation=desired.metadata.generation,
+        configuration=configuration.hash,
+        repositories=repositories.hash,
+        output=desired.spec.output.repository,
+        requested_at=asked,
+    )
+    build = Build(
+        id=build_id(desired, number, inputs),
+        number=number,
+        reason=why.reason,
+        message=why.message,
+        state="Running",
+        started_at=now.replace(microsecond=0),
+        inputs=inputs,
+        force=why.force,
+    )
+    failures = status.failures if why.reason == "Retry" else 0
+    return status.model_copy(
+        update={
+            "build": build,
+            "retry_at": None,
+            "failures": failures,
+            "last_handled_reconcile_at": asked or status.last_handled_reconcile_at,
+        }
+    )
+
+
+def _after(
+    desired: ImageBuild, progress: Progress, now: datetime
+) -> tuple[ImageBuildStatus, tuple[Action, ...]]:
+    """The status after one look at the running build."""
+    status = desired.status.model_copy(update={"build": progress.build})
+    build = progress.build
+    if progress.failure is not None:
+        failures = status.failures + 1
+        retry = now.replace(microsecond=0) + retry_delay(failures)
+        status = status.model_copy(
+            update={
+                "build": build.model_copy(update={"failure": progress.failure}),
+                "failures": failures,
+                "retry_at": retry if progress.failure.retryable else None,
+            }
+        )
+        return _end(desired, status, "Failed", now), ()
+    if progress.unchanged:
+        status = status.model_copy(update={"failures": 0})
+        return _end(desired, status, "Unchanged", now), ()
+    if progress.promoted is None or build.plan is None or build.sealed is None:
+        return status, progress.actions
+    status = status.model_copy(
+        update={
+            "build": build.model_copy(update={"digest": build.sealed.digest}),
+            "failures": 0,
+            "image": f"{build.inputs.output}@{build.sealed.digest}",
+            "digest": build.sealed.digest,
+            "tags": list(progress.promoted.tags),
+            "architectures": [
+                ArchImage(arch=result.arch, digest=result.digest, size=result.size)
+                for result in build.assembled
+            ],
+            "packages": build.plan.packages,
+            "lock": build.plan.lock,
+            "inputs_hash": build.plan.inputs_hash,
+            "configuration": build.inputs.configuration,
+            "signed": build.sealed.signed,
+        }
+    )
+    return _end(desired, status, "Succeeded", now), ()
+
+
+def _end(
+    desired: ImageBuild, status: ImageBuildStatus, state: str, now: datetime
+) -> ImageBuildStatus:
+    """The status after the running build ended, with an entry in the history."""
+    assert status.build is not None  # noqa: S101  the callers looked
+    build = status.build.model_copy(
+        update={"state": state, "finished_at": now.replace(microsecond=0)}
+    )
+    record = BuildRecord.model_validate(build.model_dump(include=set(BuildRecord.model_fields)))
+    keep = min(desired.spec.retention.builds, MAX_HISTORY)
+    return status.model_copy(update={"build": build, "history": [record, *status.history][:keep]})
+
+
+def _clean(status: ImageBuildStatus, observed: Observed) -> list[Action]:
+    """Stop the Jobs of ended builds; remove what the history no longer knows."""
+    current = status.build.id if status.build is not None and _running(status) else ""
+    kept = {record.id for record in status.history} | {current}
+    actions: list[Action] = []
+    for gone in sorted({job.build for job in observed.jobs} - kept):
+        # The Jobs go last: they are what tells that there is something to remove.
+        actions.append(Delete("ConfigMap", gone))
+        actions += [Delete("Job", job.name) for job in observed.jobs if job.build == gone]
+    actions += [
+        Delete("Job", job.name)
+        for job in observed.jobs
+        if job.build in kept and job.build != current and not job.finished
+    ]
+    return actions
+
+
+def _requeue(
+    desired: ImageBuild,
+    status: ImageBuildStatus,
+    progress: Progress | None,
+    missing: MissingError | None,
+    now: datetime,
+) -> timedelta | None:
+    waits: list[timedelta] = []
+    if progress is not None and progress.phase:
+        waits.append(TROUBLE_INTERVAL if progress.trouble_reason else UNWATCHED_INTERVAL)
+    if missing is not None or desired.spec.image_from is not None:
+        waits.append(UNWATCHED_INTERVAL)
+    if not desired.spec.suspend:
+        waits += [
+            max(at - now, timedelta(seconds=1))
+            for at in (status.retry_at, status.next_schedule)
+            if at is not None
+        ]
+    return min(waits, default=None)

@@ -1,0 +1,203 @@
+"""From a spec and what it refers to, to what a build starts from. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from plimsoll import yaml12
+from plimsoll.api.image import ImageConfiguration
+from plimsoll.api.meta import find_condition
+from plimsoll.api.steps import RepositorySource
+from plimsoll.arch import Arch
+from plimsoll.errors import Error
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from plimsoll.api.imagebuild import ImageBuild
+    from plimsoll.api.packagerepo import PackageRepo, RepositoryKey
+    from plimsoll.operator.state import Observed
+
+DEFAULT_ARCHS = ("amd64", "arm64")
+
+
+class InvalidSpecError(Error):
+    """The spec, or the configuration it names, must be changed."""
+
+    reason = "InvalidSpec"
+
+
+class MissingError(Error):
+    """Something that the spec refers to is not there, or not ready; it may still come."""
+
+    retryable = True
+
+    def __init__(self, reason: str, message: str, hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What the image shall be.
+
+    Attributes:
+        hash: over everything that makes a difference to the image.
+    """
+
+    image: ImageConfiguration
+    archs: tuple[Arch, ...]
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Repositories:
+    """Where packages come from.
+
+    Attributes:
+        hash: over URLs, keys and the verified indexes of PackageRepos.
+    """
+
+    sources: tuple[RepositorySource, ...]
+    hash: str
+
+
+def configuration(desired: ImageBuild, observed: Observed) -> Configuration:
+    """What the image shall be.
+
+    Raises:
+        InvalidSpecError: with the place of the fault.
+        MissingError: the ConfigMap or its entry is not there.
+    """
+    spec = desired.spec
+    image = spec.image if spec.image is not None else _from_config_map(desired, observed)
+    _check_image(image)
+    archs = _archs(list(spec.archs) or list(image.archs) or list(DEFAULT_ARCHS))
+    facts = {
+        "image": image.model_dump(mode="json", by_alias=True, exclude_defaults=True),
+        "repositories": [r.model_dump(mode="json", exclude_none=True) for r in spec.repositories],
+        "output": spec.output.model_dump(mode="json", exclude_none=True),
+        "archs": [arch.oci for arch in archs],
+        "signing": spec.signing and spec.signing.model_dump(mode="json"),
+        "attest": spec.attest and spec.attest.model_dump(mode="json"),
+    }
+    return Configuration(image=image, archs=archs, hash=_hash(facts))
+
+
+def repositories(desired: ImageBuild, observed: Observed) -> Repositories:
+    """Where packages come from.
+
+    Raises:
+        MissingError: a PackageRepo is not there, or was not verified.
+    """
+    sources: list[RepositorySource] = []
+    facts: list[Any] = []
+    for use in desired.spec.repositories:
+        if use.name is None:
+            source = RepositorySource(url=use.url or "", keys=_keys(use.keys or []))
+            facts.append(source.model_dump(mode="json"))
+        else:
+            repo = observed.repositories.get(use.name)
+            source = _repository(use.name, repo)
+            indexes = {index.arch: index.digest for index in repo.status.indexes} if repo else {}
+            facts.append({**source.model_dump(mode="json"), "indexes": indexes})
+        sources.append(source)
+    return Repositories(sources=tuple(sources), hash=_hash(facts))
+
+
+def _repository(name: str, repo: PackageRepo | None) -> RepositorySource:
+    if repo is None:
+        raise MissingError(
+            "PackageRepoNotFound",
+            f"there is no PackageRepo {name}",
+            "create it in this namespace, or correct spec.repositories",
+        )
+    ready = find_condition(repo.status.conditions, "Ready")
+    if ready is None or ready.status != "True":
+        state = ready.message if ready and ready.message else "it was not verified yet"
+        raise MissingError(
+            "PackageRepoNotReady",
+            f"PackageRepo {name} is not ready: {state}",
+            f"see: kubectl describe packagerepo {name}",
+        )
+    upstream = repo.spec.upstream
+    return RepositorySource(url=upstream.url, keys=_keys(upstream.keys))
+
+
+def _keys(keys: Sequence[RepositoryKey]) -> dict[str, str]:
+    return {key.name: key.data or key.url or "" for key in keys}
+
+
+def _from_config_map(desired: ImageBuild, observed: Observed) -> ImageConfiguration:
+    reference = desired.spec.image_from
+    if reference is None:
+        raise InvalidSpecError("neither image nor imageFrom is set", hint="set one of them")
+    name, key = reference.config_map.name, reference.config_map.key
+    if observed.config_map is None:
+        raise MissingError(
+            "ConfigMapNotFound",
+            f"there is no ConfigMap {name}",
+            "create it in this namespace, or correct spec.imageFrom",
+        )
+    if key not in observed.config_map:
+        raise MissingError(
+            "ConfigMapKeyNotFound",
+            f"ConfigMap {name} has no entry {key}",
+            f"it has {', '.join(sorted(observed.config_map)) or 'none'}; "
+            "set spec.imageFrom.configMap.key",
+        )
+    place = f"ConfigMap {name}, {key}"
+    try:
+        document = yaml12.load(observed.config_map[key], place)
+        return ImageConfiguration.model_validate(document.value)
+    except ValidationError as error:
+        raise InvalidSpecError(
+            f"{place}: {explain(error)}", hint="correct the image configuration"
+        ) from None
+    except yaml12.YamlError as error:
+        raise InvalidSpecError(error.message, hint=error.hint) from None
+
+
+def explain(error: ValidationError) -> str:
+    """The faults that a model found, each with its field, in one line."""
+    faults = []
+    for detail in error.errors(include_url=False)[:5]:
+        field = ".".join(str(part) for part in detail["loc"])
+        text = detail["msg"].removeprefix("Value error, ")
+        if detail["type"] == "extra_forbidden":
+            text = "unknown field"
+        faults.append(f"{field}: {text}" if field else text)
+    return "; ".join(faults)
+
+
+def _check_image(image: ImageConfiguration) -> None:
+    if image.include or image.contents.baseimage is not None:
+        field = "include" if image.include else "contents.baseimage"
+        raise InvalidSpecError(
+            f"the image configuration has {field}, and there are no files beside it",
+            hint=f"remove {field}, or build with the command line",
+        )
+
+
+def _archs(names: Sequence[str]) -> tuple[Arch, ...]:
+    found: dict[Arch, None] = {}
+    for name in names:
+        if name == "host":
+            raise InvalidSpecError(
+                "architecture host means nothing in a cluster", hint="name the architectures"
+            )
+        try:
+            found[Arch.parse(name)] = None
+        except Error as error:
+            raise InvalidSpecError(error.message, hint=error.hint) from None
+    return tuple(sorted(found, key=lambda arch: arch.oci))
+
+
+def _hash(facts: Mapping[str, Any] | list[Any]) -> str:
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,0 +1,107 @@
+"""What the pure part of the operator sees, and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import timedelta
+
+    from plimsoll.api.imagebuild import ImageBuildStatus
+    from plimsoll.api.packagerepo import PackageRepo
+
+JobPhase = Literal["waiting", "running", "succeeded", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """One Job of a build, with what its pods tell.
+
+    Attributes:
+        build: id of the build.
+        step: name of the step.
+        arch: OCI name of the architecture, for ``assemble``.
+        phase: ``waiting`` as long as no container runs.
+        message: termination message of the pod that ended last.
+        exit_code: of that pod's container.
+        reason: why the Job failed, as Kubernetes says it, or ``OOMKilled``.
+        trouble: what keeps a pod from starting, or why the last try failed, as a sentence.
+        trouble_reason: the same as one CamelCase word.
+    """
+
+    name: str
+    build: str
+    step: str
+    arch: str = ""
+    phase: JobPhase = "waiting"
+    message: str = ""
+    exit_code: int | None = None
+    reason: str = ""
+    trouble: str = ""
+    trouble_reason: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.phase in {"succeeded", "failed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The world around one ImageBuild.
+
+    Attributes:
+        jobs: the Jobs it owns.
+        repositories: the PackageRepos it refers to, by name; those that exist.
+        config_map: data of the ConfigMap that ``imageFrom`` names; ``None`` if it is missing.
+    """
+
+    jobs: tuple[JobView, ...] = ()
+    repositories: Mapping[str, PackageRepo] = field(default_factory=dict)
+    config_map: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Create an object; that it exists already is as good."""
+
+    manifest: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete an object; that it is gone already is as good."""
+
+    kind: Literal["ConfigMap", "Job"]
+    name: str
+
+
+Action = Create | Delete
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something to tell people who look at the object."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do about one ImageBuild.
+
+    The status is written before the actions are carried out: a build that has begun is known by
+    its id, whatever happens next.
+
+    Attributes:
+        requeue_after: look again at the latest after this time.
+    """
+
+    status: ImageBuildStatus
+    actions: tuple[Action, ...] = ()
+    events: tuple[Event, ...] = ()
+    requeue_after: timedelta | None = None
