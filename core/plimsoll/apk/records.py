@@ -75,7 +75,7 @@ class IndexEntry:
             IndexFormatError: a field holds a line break.
         """
         lines = [
-            f"C:{self.checksum_text}",
+            *([f"C:{self.checksum_text}"] if self.checksum else []),
             f"P:{self.name}",
             f"V:{self.version}",
             f"A:{self.arch}",
