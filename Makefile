@@ -62,6 +62,7 @@ test: ## Everything: installs what it needs, lint, unit, contract, integration, 
 .PHONY: crds
 crds: venv ## Regenerate the custom resource definitions from the models
 	$(BIN)/python -m plimsoll.api.crd --out crds
+	cp crds/*.yaml helm/plimsoll/files/crds/
 
 # --- the demo ---------------------------------------------------------------------------------------
 .PHONY: demo
