@@ -8,7 +8,6 @@ import random
 from typing import Any
 
 import pytest
-from shared_data import shared
 
 from plimsoll.apk.index import Index, IndexEntry
 from plimsoll.apk.solver import (
@@ -19,6 +18,7 @@ from plimsoll.apk.solver import (
     resolve_all,
 )
 from plimsoll.apk.solver.preference import Preference
+from shared_data import shared
 
 _FIELDS = ("depends", "provides", "install_if")
 
@@ -83,7 +83,7 @@ def test_solver_case(case):
 
 def test_a_package_another_architecture_lacks_is_named():
     case = next(c for c in _cases("cases.json") if "archs" in c)
-    with pytest.raises(UnsatisfiableError, match="for x86_64 .aarch64 has it: leave onlyinarm64 out"):
+    with pytest.raises(UnsatisfiableError, match=r"x86_64 \(aarch64 has it: leave onlyinarm64"):
         resolve_all(case["world"], {arch: repositories(case, arch) for arch in case["archs"]})
 
 

@@ -15,7 +15,7 @@ from plimsoll.apk.solver.facts import (
 from plimsoll.apk.solver.hints import listing, near_names, why_not
 from plimsoll.apk.solver.model import PackageNotFoundError, UnsatisfiableError
 from plimsoll.apk.solver.sat import LimitError, Sat
-from plimsoll.apk.version import Constraint
+from plimsoll.apk.version import Constraint, Operator
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -59,7 +59,7 @@ def explain(
     return UnsatisfiableError(
         f"no packages fulfil the request{f' for {where}' if where else ''}:{told}",
         reasons=reasons,
-        hint=_hint(facts),
+        hint=_hint(world, facts),
     )
 
 
@@ -107,7 +107,7 @@ def _from_the_request(world: Sequence[str], facts: Sequence[Fact]) -> list[Fact]
     asked = [f for f in facts if isinstance(f, Asked)]
     asked.sort(key=lambda f: world.index(f.text) if f.text in world else len(world))
     needs: dict[Candidate, list[Needs]] = {}
-    for fact in facts:
+    for fact in reversed(facts):
         if isinstance(fact, Needs):
             needs.setdefault(fact.package, []).append(fact)
     order: list[Fact] = []
@@ -119,7 +119,8 @@ def _from_the_request(world: Sequence[str], facts: Sequence[Fact]) -> list[Fact]
                 order.append(fact)
                 queue += fact.candidates
     order += [fact for rest in needs.values() for fact in rest]
-    order += [f for f in facts if isinstance(f, Forbidden | SameEverywhere)]
+    order += [f for f in facts if isinstance(f, Forbidden)]
+    order += [f for f in facts if isinstance(f, SameEverywhere)]
     order += [f for f in facts if isinstance(f, Excludes | OnlyTagged)]
     return order
 
@@ -128,50 +129,55 @@ def _tell(facts: Sequence[Fact], *, several: bool) -> Iterator[str]:
     """One sentence for each fact, or for facts that say the same of several versions."""
     for fact in facts:
         match fact:
-            case Asked():
-                yield f"{_on(fact.universe, several)}the request names {fact.text}{_offer(fact)}"
-            case Needs():
-                alike = _alike(fact, facts)
-                versions = listing([p.version for p in alike])
-                verb = "needs" if len(alike) == 1 else "need"
-                who = str(fact.package) if len(alike) == 1 else f"{fact.package.name} {versions}"
-                if len(alike) > 1:
-                    who = f"versions {versions} of {fact.package.name}"
-                yield f"{_on(fact.universe, several)}{who} {verb} {fact.text}{_offer(fact)}"
-            case Forbidden():
-                yield f"the request refuses {fact.package} ({fact.text})"
-            case SameEverywhere(package=None):
-                yield f"what fulfils {fact.text} must be the same version on every architecture"
-            case SameEverywhere():
-                continue
-            case OnlyTagged():
-                yield (
-                    f"{fact.package} is of the repository tagged @{fact.package.tag}, which "
-                    f"serves only what is asked for with @{fact.package.tag}"
-                )
+            case Asked(universe=universe):
+                sentence = f"the request names {fact.text}{_offer(fact)}"
+                yield f"on {universe.arch} {sentence}" if several else sentence
+            case Needs(universe=universe):
+                sentence = f"{_needing(fact, facts)} {fact.text}{_offer(fact)}"
+                yield f"on {universe.arch} {sentence}" if several else sentence
             case Excludes():
                 yield _exclusion(fact)
+            case _:
+                yield from _condition(fact)
 
 
-def _on(universe: Universe, several: bool) -> str:  # noqa: FBT001  # a private shorthand
-    return f"on {universe.arch} " if several else ""
-
-
-def _alike(fact: Needs, facts: Iterable[Fact]) -> list[Candidate]:
-    """The versions of one package that all need the same."""
-    return [
-        f.package
+def _needing(fact: Needs, facts: Iterable[Fact]) -> str:
+    """``a-1 needs`` or, where several versions need the same, ``versions 1 and 2 of a need``."""
+    key = (fact.package.name, fact.text, fact.universe)
+    versions = [
+        f.package.version
         for f in facts
-        if isinstance(f, Needs)
-        and (f.package.name, f.text, f.universe) == (fact.package.name, fact.text, fact.universe)
+        if isinstance(f, Needs) and (f.package.name, f.text, f.universe) == key
     ]
+    if len(versions) == 1:
+        return f"{fact.package} needs"
+    return f"versions {listing(versions)} of {fact.package.name} need"
+
+
+def _condition(fact: Forbidden | SameEverywhere | OnlyTagged) -> Iterator[str]:
+    match fact:
+        case Forbidden(text, package):
+            yield f"the request refuses {package} ({text})"
+        case SameEverywhere(text, None):
+            yield f"what fulfils {text} must be the same version on every architecture"
+        case SameEverywhere(text, package, absent):
+            if absent:
+                yield f"on {absent} {package} does not fulfil {text}"
+        case OnlyTagged(package):
+            yield (
+                f"{package} is of the repository tagged @{package.tag}, which serves only what "
+                f"is asked for with @{package.tag}"
+            )
 
 
 def _offer(fact: Asked | Needs) -> str:
     """What could fulfil it, where that is not plain from its name."""
     if not fact.candidates:
         return f", but {why_not(Constraint.read(fact.text), fact.universe)}"
+    wanted = Constraint.read(fact.text)
     offers = [str(c) for c in fact.candidates]
+    if wanted.operator is Operator.ANY and all(c.name == wanted.name for c in fact.candidates):
+        return ""
     if len(offers) == 1:
         return f" (only {offers[0]} fulfils it)"
     return f" ({listing(offers, 'or')})"
@@ -186,17 +192,20 @@ def _exclusion(fact: Excludes) -> str:
     return f"{one.name} and {other.name} both provide {fact.name}, which only one package may"
 
 
-def _hint(facts: Sequence[Fact]) -> str:
+def _hint(world: Sequence[str], facts: Sequence[Fact]) -> str:
     for fact in facts:
         if isinstance(fact, Needs) and not fact.candidates:
             name = Constraint.read(fact.text).name
             if not fact.universe.candidates(name):
                 return (
-                    f"add a repository that provides {name}, or another version of "
+                    f"add a repository that provides {name}, or ask for another version of "
                     f"{fact.package.name}"
                 )
-    asked = list(dict.fromkeys(f.text for f in facts if isinstance(f, Asked)))
-    refused = list(dict.fromkeys(f.text for f in facts if isinstance(f, Forbidden)))
-    if len(asked) + len(refused) == 1:
-        return f"ask for another version than {asked[0]}, or for another package"
-    return f"drop one of {listing([*asked, *refused], 'or')}, or ask for other versions of them"
+    named = {f.text for f in facts if isinstance(f, Asked | SameEverywhere | Forbidden)}
+    items = [item for item in world if item in named]
+    if len(items) == 1:
+        return (
+            f"{items[0]} cannot be had from these repositories: ask for another version or "
+            "package, or add a repository"
+        )
+    return f"drop one of {listing(items, 'or')}, or ask for other versions of them"

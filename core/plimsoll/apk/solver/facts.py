@@ -51,11 +51,13 @@ class Excludes:
 class SameEverywhere:
     """What fulfils ``text`` must be one version on every architecture.
 
-    With a package: if it is that one, then everywhere. Without: it is one of these.
+    With a package: if it is that one, then everywhere; ``absent_on`` names an architecture where
+    that package does not fulfil it. Without: it is one of these.
     """
 
     text: str
     package: Candidate | None
+    absent_on: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,15 +28,40 @@ class DeadEndError(Exception):
 class _Frame:
     """One package on the way down, and what it still needs."""
 
-    __slots__ = ("cyclic", "found", "needs", "package")
+    __slots__ = ("children", "cyclic", "needs", "package")
 
     def __init__(self, package: Candidate, needs: dict[str, Constraint], *, cyclic: bool) -> None:
         self.package = package
         self.needs = needs
         #: Its own ancestor: what it needs is being looked for already.
         self.cyclic = cyclic
-        #: What was found below it, children before parents.
-        self.found: list[Candidate] = []
+        #: Places of its children in the list of what was found.
+        self.children: list[int] = []
+
+
+class _Known:
+    """What is chosen so far: packages by name, versions by origin; of two the later found."""
+
+    __slots__ = ("_places", "chosen", "origins")
+
+    def __init__(self, chosen: dict[str, Candidate]) -> None:
+        self.chosen = chosen
+        self.origins = {c.entry.origin: c.version for c in chosen.values() if c.entry.origin}
+        self._places: dict[tuple[str, bool], int] = {}
+
+    def note(self, package: Candidate, place: int) -> None:
+        """Take in a package that was found as number ``place``."""
+        if self._is_later(package.name, place, origin=False):
+            self.chosen[package.name] = package
+        origin = package.entry.origin
+        if origin and self._is_later(origin, place, origin=True):
+            self.origins[origin] = package.version
+
+    def _is_later(self, name: str, place: int, *, origin: bool) -> bool:
+        later = self._places.get((name, origin), -1) < place
+        if later:
+            self._places[name, origin] = place
+        return later
 
 
 class Greedy:
@@ -100,34 +125,34 @@ class Greedy:
         below: dict[str, Candidate] = {}
         for each in self._descend(package, wanted.pin, dict(chosen)):
             below.setdefault(each.name, each)
-        self._add_triggered(below, wanted.pin)
+        self._add_triggered(below, wanted.pin, chosen)
         return package, list(below.values())
 
     def _descend(self, top: Candidate, pin: str, chosen: dict[str, Candidate]) -> list[Candidate]:
         """What ``top`` needs, depth first, children before parents (with repetitions)."""
-        origins = {c.entry.origin: c.version for c in chosen.values() if c.entry.origin}
+        known = _Known(chosen)
+        found: list[Candidate] = []
         stack = [self._enter(top, ())]
         path = {top.name}
         while True:
             frame = stack[-1]
-            child = self._next_child(frame, pin, chosen, origins)
+            child = self._next_child(frame, pin, known)
             if child is not None:
                 self._rule_out_rivals(child)
                 self._hold(frame.package)
                 stack.append(self._enter(child, path))
                 path.add(child.name)
                 continue
+            # A package counts as chosen only when the one that needs it is done.
+            for place in frame.children:
+                known.note(found[place], place)
             stack.pop()
             if not stack:
-                return frame.found
+                return found
             if not frame.cyclic:
                 path.discard(frame.package.name)
-            stack[-1].found += frame.found
-            stack[-1].found.append(frame.package)
-            for each in frame.found:
-                chosen[each.name] = each
-                if each.entry.origin:
-                    origins[each.entry.origin] = each.version
+            stack[-1].children.append(len(found))
+            found.append(frame.package)
 
     def _enter(self, package: Candidate, path: Collection[str]) -> _Frame:
         if package.name in path:
@@ -136,18 +161,12 @@ class Greedy:
         needs = {text: need for text, need in package.needs.items() if not need.negated}
         return _Frame(package, needs, cyclic=False)
 
-    def _next_child(
-        self,
-        frame: _Frame,
-        pin: str,
-        chosen: dict[str, Candidate],
-        origins: dict[str, str],
-    ) -> Candidate | None:
+    def _next_child(self, frame: _Frame, pin: str, known: _Known) -> Candidate | None:
         """The best candidate for the need with the fewest; drops the needs that are met."""
         options: dict[str, list[Candidate]] = {}
         for text, need in frame.needs.items():
             if not self._is_met(frame.package, need):
-                options[text] = self._options(text, need, pin, chosen.get(need.name))
+                options[text] = self._options(text, need, pin, known.chosen.get(need.name))
                 if not options[text]:
                     raise DeadEndError
         if not options:
@@ -155,7 +174,7 @@ class Greedy:
         tightest = min(options, key=lambda text: (len(options[text]), text))
         name = frame.needs[tightest].name
         frame.needs = {t: need for t, need in frame.needs.items() if t in options and t != tightest}
-        return Preference(name, chosen, origins).best(options[tightest])
+        return Preference(name, known.chosen, known.origins).best(options[tightest])
 
     def _is_met(self, package: Candidate, need: Constraint) -> bool:
         if need.name in package.provided or (
@@ -230,16 +249,23 @@ class Greedy:
             if any_version or loosely_satisfies(candidate, wanted):
                 yield candidate
 
-    def _add_triggered(self, below: dict[str, Candidate], pin: str) -> None:
+    def _add_triggered(
+        self, below: dict[str, Candidate], pin: str, chosen: dict[str, Candidate]
+    ) -> None:
         """Add packages whose ``install_if`` names only what is in ``below``."""
         queue = list(below)
         for name in queue:
             for candidate in self._triggered_by(below[name]):
                 if candidate.name in below or not self._may_trigger(candidate, pin):
                     continue
-                if all(is_triggered(text, below) for text in candidate.entry.install_if):
-                    below[candidate.name] = candidate
-                    queue.append(candidate.name)
+                if not all(is_triggered(text, below) for text in candidate.entry.install_if):
+                    continue
+                # The reference does not look at what such a package needs in its turn.
+                needs = [] if self._exact else self._descend(candidate, pin, chosen | below)
+                for each in (*needs, candidate):
+                    if each.name not in below:
+                        below[each.name] = each
+                        queue.append(each.name)
 
     def _triggered_by(self, package: Candidate) -> list[Candidate]:
         found = self._universe.conditional_on(package.name)

@@ -107,9 +107,10 @@ class Problem:
             if key not in agreed:
                 agreed[key] = (self._new(None), candidate)
         for (name, version), (choice, candidate) in agreed.items():
-            for options in found:
+            for universe, options in zip(self.universes, found, strict=True):
                 same = {v: c for v, c in options.items() if (c.name, c.version) == (name, version)}
-                self.sat.add((-choice, *same), SameEverywhere(text, candidate))
+                fact = SameEverywhere(text, candidate, "" if same else universe.arch)
+                self.sat.add((-choice, *same), fact)
                 self.demands.setdefault(choice, []).append(Demand(constraint, same))
         options = dict(agreed.values())
         self.sat.add(options, SameEverywhere(text, None))
