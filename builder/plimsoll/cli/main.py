@@ -12,9 +12,24 @@ from plimsoll.errors import Error
 #: Command name → (``module:attribute``, one-line help). The help stands here too so that
 #: ``plimsoll --help`` imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "attest": ("plimsoll.cli.sign:attest", "Attest something about an image."),
     "build": ("plimsoll.builder.cli.build:build", "Build an image into a file or a directory."),
+    "lock": ("plimsoll.builder.cli.lock:lock", "Write down exactly which packages are meant."),
     "operator": ("plimsoll.operator.cli:operator", "Run the Kubernetes operator."),
+    "policy": ("plimsoll.webhook.policycli:policy", "Check policies, and try them on images."),
+    "sign": ("plimsoll.cli.sign:sign", "Sign an image."),
+    "publish": ("plimsoll.builder.cli.build:publish", "Build an image and push it."),
+    "show-config": (
+        "plimsoll.builder.cli.lock:show_config",
+        "Show a configuration with its includes.",
+    ),
+    "show-packages": (
+        "plimsoll.builder.cli.lock:show_packages",
+        "Show which packages a configuration means.",
+    ),
     "step": ("plimsoll.builder.cli.step:step", "Run one step of a build inside a Job."),
+    "verify": ("plimsoll.cli.verify:verify", "Say who signed or attested an image."),
+    "verify-bundle": ("plimsoll.cli.verify:verify_bundle", "Verify a sigstore bundle offline."),
     "webhook": ("plimsoll.webhook.cli:webhook", "Run the admission webhook."),
 }
 

@@ -108,15 +108,16 @@ async def discover(  # noqa: PLR0913  settings, by name and optional
     Raises:
         plimsoll.oci.errors.RegistryError: the registry could not be asked, so nothing is known.
             That there is no evidence is no error.
+        plimsoll.oci.errors.InvalidManifestError: its list of artifacts cannot be read.
         InvalidEvidenceError: ``tag_prefix`` cannot stand in a tag.
     """
     search = _Search(registry, repository, digest, limits or Limits())
     wanted = frozenset(predicate_types) if predicate_types is not None else None
+    tags = [legacy_tag(digest, suffix, tag_prefix) for suffix in ("sig", "att")]
     tasks = []
     if "bundle" in formats:
         tasks.append(search.referrers(wanted, legacy="legacy" in formats))
     if "legacy" in formats:
-        tags = [legacy_tag(digest, suffix, tag_prefix) for suffix in ("sig", "att")]
         tasks.extend(search.tagged(tag, wanted) for tag in tags)
     async with asyncio.TaskGroup() as group:
         running = [group.create_task(_unwrapped(task)) for task in tasks]

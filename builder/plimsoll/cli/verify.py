@@ -1,0 +1,152 @@
+"""``plimsoll verify`` and ``plimsoll verify-bundle``."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from plimsoll.cli.options import (
+    UsageError,
+    annotation_option,
+    insecure_option,
+    open_registry,
+    parse_image,
+    parse_pairs,
+    read_file,
+)
+from plimsoll.errors import Error
+
+if TYPE_CHECKING:
+    from plimsoll.signing.authority import Authority
+    from plimsoll.signing.results import Verdict
+
+
+class NotVerifiedError(Error):
+    """What was asked for is not proven."""
+
+    reason = "NotVerified"
+
+
+_key_option = click.option(
+    "--key",
+    "-k",
+    "keys",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Public key (PEM) of which any may have signed; may be given more than once.",
+)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.command()
+@click.argument("image")
+@_key_option
+@click.option(
+    "--type",
+    "-t",
+    "kinds",
+    multiple=True,
+    metavar="TYPE",
+    help="Ask for an attestation of this predicate type (spdxjson, slsaprovenance1… or a URI) "
+    "instead of a signature; may be given more than once.",
+)
+@annotation_option("Ask for a signature with this annotation.")
+@_json_option
+@insecure_option
+def verify(  # noqa: PLR0913  one per option
+    image: str,
+    keys: tuple[Path, ...],
+    kinds: tuple[str, ...],
+    annotations: tuple[str, ...],
+    *,
+    as_json: bool,
+    insecure: tuple[str, ...],
+) -> None:
+    """Say who signed IMAGE, or who attested something about it; fail if nobody trusted did."""
+    from plimsoll.signing.statement import predicate_type_of  # noqa: PLC0415  start-up time
+
+    authority = _authority(keys)
+    types = [predicate_type_of(kind) for kind in kinds]
+    notes = parse_pairs(annotations)
+    verdict = asyncio.run(_judge(image, authority, insecure))
+    missing = [f"no attestation {kind} is" for kind in types if not verdict.attestations_of(kind)]
+    signatures = [
+        one
+        for one in verdict.signatures
+        if all(one.annotations.get(key) == value for key, value in notes.items())
+    ]
+    if not signatures and (notes or not types):
+        missing.append(f"no signature{' with these annotations' if notes else ''} is")
+    if missing:
+        why = "; ".join(f"{one.reason} ({one.source})" for one in verdict.rejections[:5])
+        raise NotVerifiedError(
+            f"{missing[0]} proven for {verdict.digest}",
+            hint=why or "nothing is attached to the image",
+        )
+    facts: list[Any] = [*signatures, *(f for kind in types for f in verdict.attestations_of(kind))]
+    rows = [_row(fact) for fact in facts]
+    if as_json:
+        click.echo(json.dumps({"digest": verdict.digest, "verified": rows}, indent=2))
+        return
+    click.echo(f"{verdict.digest}")
+    for row in rows:
+        what = row.get("predicateType", "signature")
+        click.echo(f"  {what} by {row['signer']} ({row['source']})")
+
+
+@click.command("verify-bundle")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("artifact")
+@_key_option
+@_json_option
+def verify_bundle(bundle: Path, artifact: str, keys: tuple[Path, ...], *, as_json: bool) -> None:
+    """Verify a sigstore BUNDLE about ARTIFACT, a file or a digest (sha256:…), offline."""
+    from plimsoll.oci.digest import is_digest  # noqa: PLC0415  start-up time
+    from plimsoll.signing.verify import verify_bundle as judge  # noqa: PLC0415
+
+    data = read_file(bundle, "the bundle")
+    content = None if is_digest(artifact) else read_file(Path(artifact), "the artifact")
+    digest = artifact if content is None else f"sha256:{hashlib.sha256(content).hexdigest()}"
+    fact = judge(data, digest, _authority(keys), artifact=content, source=str(bundle))
+    row = _row(fact)
+    if as_json:
+        click.echo(json.dumps({"digest": digest, "verified": [row]}, indent=2))
+    else:
+        click.echo(f"{digest}\n  {row.get('predicateType', 'signature')} by {row['signer']}")
+
+
+def _authority(keys: tuple[Path, ...]) -> Authority:
+    from plimsoll.signing.authority import KeyAuthority  # noqa: PLC0415  start-up time
+    from plimsoll.signing.keys import load_public_keys  # noqa: PLC0415
+
+    if not keys:
+        raise UsageError("nobody is trusted", hint="give --key cosign.pub")
+    loaded = [key for path in keys for key in load_public_keys(read_file(path, "the key"))]
+    return KeyAuthority(tuple({key.fingerprint: key for key in loaded}.values()))
+
+
+async def _judge(image: str, authority: Authority, insecure: tuple[str, ...]) -> Verdict:
+    from plimsoll.signing.evidence import discover  # noqa: PLC0415  start-up time
+    from plimsoll.signing.verify import verify as judge  # noqa: PLC0415
+
+    ref = parse_image(image)
+    async with open_registry(insecure) as registry:
+        digest = ref.digest or (await registry.resolve(ref)).digest
+        evidence = await discover(registry, ref, digest)
+    return judge(evidence, digest, authority)
+
+
+def _row(fact: Any) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "signer": str(fact.identity),
+        "id": fact.identity.id,
+        "source": fact.source,
+    }
+    if hasattr(fact, "predicate_type"):
+        return row | {"predicateType": fact.predicate_type, "predicate": fact.predicate}
+    return row | {"annotations": dict(fact.annotations)}
