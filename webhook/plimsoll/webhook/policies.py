@@ -135,7 +135,7 @@ def compile_policy(
         model = read_spec(spec, allow_no_authorities=allow_no_authorities)
     except PolicyInvalidError as error:
         return _invalid(name, spec, group, str(error))
-    faults = list(_unsupported(model))
+    faults = list(unsupported(model))
     authorities = []
     for index, authority in enumerate(model.authorities or []):
         try:
@@ -191,7 +191,8 @@ def _invalid(name: str, spec: Any, group: str, fault: str) -> CompiledPolicy:
     return replace(policy, fingerprint=_fingerprint(policy, spec))
 
 
-def _unsupported(spec: ClusterImagePolicySpec) -> Iterator[str]:
+def unsupported(spec: ClusterImagePolicySpec) -> Iterator[str]:
+    """What a valid policy asks for that this version cannot check."""
     later = "is not supported by this version"
     if spec.policy is not None:
         yield f"spec.policy (a rule in {spec.policy.type}) {later}"

@@ -40,7 +40,7 @@ class AdmissionHandler:
         self._decider = decider
         self._metrics = metrics
 
-    async def __call__(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.Response:
         """Answer one AdmissionReview; what cannot be answered with its uid is a 400."""
         begin = time.perf_counter()
         uid = ""
@@ -65,7 +65,7 @@ class AdmissionHandler:
 def admission_app(handler: AdmissionHandler) -> web.Application:
     """The application behind TLS."""
     app = web.Application(client_max_size=admission.MAX_BODY)
-    app.router.add_post("/validate", handler)
+    app.router.add_post("/validate", handler.handle)
     return app
 
 
