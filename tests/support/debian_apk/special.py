@@ -21,7 +21,7 @@ def extras(name: str, files: Files) -> Iterator[PackageFile]:
 
 
 def _ca_certificates(files: Files) -> Iterator[PackageFile]:
-    """``update-ca-certificates``: one bundle of all, and where OpenSSL looks for it."""
+    """``update-ca-certificates``: one bundle of all."""
     parts = []
     for path in sorted(files):
         content = files[path].content
@@ -32,10 +32,6 @@ def _ca_certificates(files: Files) -> Iterator[PackageFile]:
         ):
             parts.append(content if content.endswith(b"\n") else content + b"\n")
     yield PackageFile("etc/ssl/certs/ca-certificates.crt", content=b"".join(parts), mtime=None)
-    yield PackageFile("usr/lib/ssl/certs", Type.SYMLINK, linkname="/etc/ssl/certs")
-    yield PackageFile(
-        "usr/lib/ssl/cert.pem", Type.SYMLINK, linkname="/etc/ssl/certs/ca-certificates.crt"
-    )
 
 
 def _dash(files: Files) -> Iterator[PackageFile]:

@@ -78,7 +78,7 @@ def test_what_is_no_key(tmp_path):
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     for pem in (b"", b"text", public, small, private):
-        with pytest.raises(KeyFormatError, match="key x.rsa.pub"):
+        with pytest.raises(KeyFormatError, match=r"key x\.rsa\.pub"):
             Keyring({"x.rsa.pub": pem})
     with pytest.raises(KeyFormatError, match="no RSA key"):
         SigningKey.load(private, "x")

@@ -1,3 +1,4 @@
+import contextlib
 import re
 
 import pytest
@@ -40,17 +41,15 @@ def test_text_survives(text):
 @given(st.text(max_size=60))
 def test_any_text_parses_or_is_refused_with_an_error_of_ours(text):
     for parse in (Version, Constraint.parse, Constraint.read):
-        try:
+        with contextlib.suppress(InvalidVersionError, InvalidConstraintError):
             parse(text)
-        except (InvalidVersionError, InvalidConstraintError) as error:
-            assert error.hint
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "", "a", "1.", ".1", "1..2", "1-r", "1_foo", "1.2-r1-r2", "1 ", " 1", "1\n", "٣", "1_p1_rc1",
-        "1" * 600, "-1", "1A",
+        "", "a", "1.", ".1", "1..2", "1-r", "1_foo", "1.2-r1-r2", "1 ", " 1", "1\n", "٣",
+        "1_p1_rc1", "1" * 600, "-1", "1A",
     ],
 )  # fmt: skip
 def test_refused(text):
