@@ -1,0 +1,242 @@
+"""Options that the commands which build share, and what they mean."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from plimsoll.builder.config import LoadedConfig, load_config
+from plimsoll.builder.engine import Settings, architectures
+from plimsoll.builder.lock import Lock, LockedConfig
+from plimsoll.builder.store import default_cache_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from plimsoll.api.image import ImageConfiguration
+    from plimsoll.arch import Arch
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes with an optional unit."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read ``300MiB``, ``8G``, ``4096``."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"([0-9]+)([KMG]i?)?B?", str(value))
+        if match is None:
+            self.fail(f"{value!r} is no size: write 300MiB, 8GiB or 4096", param, ctx)
+        return int(match[1]) * _UNITS[match[2] or ""]
+
+
+_CONFIG_OPTIONS = (
+    click.option(
+        "--arch",
+        "archs",
+        multiple=True,
+        help="Architectures, separated by commas or given several times; 'host' or 'all'. "
+        "Default: what the configuration says.",
+    ),
+    click.option("-k", "--keyring-append", multiple=True, help="Another key (path or URL)."),
+    click.option("-r", "--repository-append", multiple=True, help="Another repository."),
+    click.option(
+        "-b",
+        "--build-repository-append",
+        multiple=True,
+        help="Another repository for the build only; the image does not mention it.",
+    ),
+    click.option("-p", "--package-append", multiple=True, help="Another package."),
+    click.option(
+        "--include-paths",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        help="Folders to look in for included files.",
+    ),
+    click.option(
+        "--cache-dir",
+        type=click.Path(path_type=Path),
+        help="The package cache. Default: PLIMSOLL_CACHE_DIR, else in your cache folder.",
+    ),
+    click.option("--offline", is_flag=True, help="Use only what is cached or local."),
+    click.option(
+        "--ignore-signatures", is_flag=True, help="Take indexes that no known key signed."
+    ),
+    click.option(
+        "--compat",
+        type=click.Choice(["apko"]),
+        help="Make, byte for byte, the layers that apko makes.",
+    ),
+    click.option(
+        "--max-apkindex-decompressed-size",
+        type=Size(),
+        default="300MiB",
+        show_default=True,
+        help="Most bytes an index may inflate to.",
+    ),
+    click.option(
+        "--max-apk-control-size",
+        type=Size(),
+        default="10MiB",
+        show_default=True,
+        help="Most bytes the control section of a package may inflate to.",
+    ),
+    click.option(
+        "--max-apk-data-size",
+        type=Size(),
+        default="16GiB",
+        show_default=True,
+        help="Most bytes the files of a package may have.",
+    ),
+    click.option(
+        "--max-http-response-size",
+        type=Size(),
+        default="8GiB",
+        show_default=True,
+        help="Most bytes of one HTTP answer.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+    click.option(
+        "--progress",
+        type=click.Choice(["auto", "plain", "none"]),
+        default="auto",
+        show_default=True,
+        help="How to show what is going on.",
+    ),
+)
+
+_BUILD_OPTIONS = (
+    click.option(
+        "--annotations", multiple=True, metavar="KEY:VALUE", help="Another annotation and label."
+    ),
+    click.option(
+        "--build-date",
+        metavar="RFC3339",
+        help="Least creation time of the image. SOURCE_DATE_EPOCH goes before it.",
+    ),
+    click.option(
+        "--lockfile",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="Build exactly these packages.",
+    ),
+    click.option("--vcs/--no-vcs", default=True, help="Kept for compatibility; has no effect."),
+    click.option("--sbom/--no-sbom", default=True, show_default=True, help="Write SPDX files."),
+    click.option(
+        "--sbom-path",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Folder for SPDX files. Default: beside the output.",
+    ),
+)
+
+
+def config_options(command: F) -> F:
+    """Add the options about configuration, repositories, cache and limits."""
+    for option in reversed(_CONFIG_OPTIONS):
+        command = option(command)
+    return command
+
+
+def build_options(command: F) -> F:
+    """Add the options about the image that is made."""
+    for option in reversed(_BUILD_OPTIONS):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a command was asked to build."""
+
+    loaded: LoadedConfig
+    config: ImageConfiguration
+    archs: list[Arch]
+    settings: Settings
+    annotations: dict[str, str]
+    lock: Lock | None
+    progress: str
+    as_json: bool
+
+    @property
+    def origin(self) -> LockedConfig:
+        """The configuration file as a lock names it."""
+        return LockedConfig(name=self.loaded.name, checksum=self.loaded.checksum)
+
+
+def read_inputs(path: Path, options: dict[str, Any]) -> Inputs:
+    """Read the configuration and apply the options to it.
+
+    Raises:
+        ConfigError: the configuration is not valid.
+        click.BadParameter: an option is not valid.
+    """
+    from plimsoll.apk.package import Limits  # noqa: PLC0415  (start-up time of --help)
+
+    loaded = load_config(path, include_paths=options["include_paths"])
+    config = _appended(loaded.config, options)
+    lockfile = options.get("lockfile")
+    lock = Lock.parse(lockfile.read_bytes(), str(lockfile)) if lockfile else None
+    settings = Settings(
+        cache_dir=options["cache_dir"] or default_cache_dir(),
+        offline=options["offline"],
+        ignore_signatures=options["ignore_signatures"],
+        max_index=options["max_apkindex_decompressed_size"],
+        max_http=options["max_http_response_size"],
+        limits=Limits(control=options["max_apk_control_size"], data=options["max_apk_data_size"]),
+        compat=options["compat"] is not None,
+        build_date=_date(options.get("build_date")),
+    )
+    return Inputs(
+        loaded=loaded,
+        config=config,
+        archs=architectures(config, options["archs"]),
+        settings=settings,
+        annotations=_annotations(options.get("annotations", ())),
+        lock=lock,
+        progress=options["progress"],
+        as_json=options["as_json"],
+    )
+
+
+def _appended(config: ImageConfiguration, options: dict[str, Any]) -> ImageConfiguration:
+    contents = config.contents
+    more = {
+        "keyring": options["keyring_append"],
+        "repositories": options["repository_append"],
+        "build_repositories": options["build_repository_append"],
+        "packages": options["package_append"],
+    }
+    update = {name: [*getattr(contents, name), *values] for name, values in more.items()}
+    return config.model_copy(update={"contents": contents.model_copy(update=update)})
+
+
+def _annotations(items: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for item in items:
+        key, colon, value = item.partition(":")
+        if not colon or not key:
+            raise click.BadParameter(f"{item!r} is no KEY:VALUE", param_hint="--annotations")
+        found[key] = value
+    return found
+
+
+def _date(text: str | None) -> int:
+    if not text:
+        return 0
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is no time: write 2026-01-31T12:00:00Z", param_hint="--build-date"
+        ) from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())

@@ -1,0 +1,426 @@
+"""The image engine: resolve, fetch, compose; the same for the command line and for build steps."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from plimsoll.apk.index import MAX_INDEX_SIZE
+from plimsoll.apk.package import Limits
+from plimsoll.apk.solver import resolve_all
+from plimsoll.arch import Arch
+from plimsoll.builder import accounts
+from plimsoll.builder.cache import PackageCache
+from plimsoll.builder.compat import compat_layer
+from plimsoll.builder.compose import Recipe, compose
+from plimsoll.builder.concurrently import run_all
+from plimsoll.builder.fetch import MAX_PACKAGE, Fetcher
+from plimsoll.builder.groups import layer_groups
+from plimsoll.builder.layers import Layer, make_layers
+from plimsoll.builder.lock import make_lock
+from plimsoll.builder.ociimage import (
+    CREATED,
+    ArchImage,
+    creation_time,
+    image_config,
+    image_index,
+    image_manifest,
+    timestamp,
+)
+from plimsoll.builder.repositories import Repositories
+from plimsoll.builder.sbom import Subject, image_sbom, tool
+from plimsoll.builder.segment import Stored
+from plimsoll.builder.store import CorruptEntryError, StorageError, Store, storage_errors
+from plimsoll.errors import Error
+from plimsoll.http import Http
+from plimsoll.oci.digest import digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from plimsoll.api.image import ImageConfiguration
+    from plimsoll.api.steps import RepositorySource
+    from plimsoll.apk.solver import Resolution
+    from plimsoll.builder.cache import CachedPackage
+    from plimsoll.builder.lock import Lock, LockedConfig, LockedPackage
+
+T = TypeVar("T")
+
+#: Part of every key under which finished images are remembered: what the engine makes of the
+#: same input changes with it.
+OUTPUT_FORMAT = 1
+
+
+class UnsupportedError(Error):
+    """Something the format has and this engine does not do."""
+
+    reason = "Unsupported"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to build, apart from what.
+
+    Attributes:
+        cache_dir: the cache directory.
+        offline: use only what is cached or local.
+        ignore_signatures: take indexes that no known key signed.
+        max_index: most bytes an index may inflate to.
+        max_http: most bytes of one HTTP answer.
+        limits: what one package may hold.
+        compat: make the image that the reference makes.
+        build_date: least creation time, seconds since the epoch.
+    """
+
+    cache_dir: Path
+    offline: bool = False
+    ignore_signatures: bool = False
+    max_index: int = MAX_INDEX_SIZE
+    max_http: int = MAX_PACKAGE
+    limits: Limits = field(default_factory=Limits)
+    compat: bool = False
+    build_date: int = 0
+
+
+@dataclass(slots=True)
+class Events:
+    """Who is told what happens; every one may be called from any thread."""
+
+    say: Callable[[str], None] = lambda _: None
+    warn: Callable[[str], None] = lambda _: None
+    fetched: Callable[[LockedPackage], None] = lambda _: None
+
+
+class Engine:
+    """Builds images; use as an async context manager.
+
+    Args:
+        settings: how to build.
+        events: who is told what happens.
+
+    Raises:
+        StorageError: the cache cannot be opened.
+    """
+
+    def __init__(self, settings: Settings, events: Events | None = None) -> None:
+        self.settings = settings
+        self.events = events or Events()
+        self.store = Store(settings.cache_dir)
+        self.cache = PackageCache(self.store, settings.limits)
+        self.http = Http()
+        self.repositories = Repositories(
+            self.http,
+            self.store,
+            offline=settings.offline,
+            max_index_size=settings.max_index,
+            max_download=settings.max_http,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.http.close()
+        self.store.close()
+
+    async def resolve(
+        self,
+        config: ImageConfiguration,
+        archs: Sequence[Arch],
+        sources: Sequence[RepositorySource] = (),
+        origin: LockedConfig | None = None,
+    ) -> tuple[Lock, dict[Arch, Resolution]]:
+        """Choose the packages of all architectures together.
+
+        Args:
+            config: the configuration.
+            archs: architectures.
+            sources: repositories beside those of the configuration.
+            origin: the configuration file, for the lock.
+
+        Raises:
+            UnsatisfiableError: there is no solution, and why.
+            Error: a repository or a key cannot be had or trusted.
+        """
+        check_supported(config)
+        keys = await self.repositories.keys(config.contents.keyring)
+        repositories = await self.repositories.open(
+            config.contents, keys, sources, ignore_signatures=self.settings.ignore_signatures
+        )
+        indexes = await self.repositories.indexes(repositories, archs)
+        world = wanted(config)
+        solved = await asyncio.to_thread(
+            resolve_all,
+            world,
+            {arch.apk: indexes[arch] for arch in archs},
+            exact=self.settings.compat,
+        )
+        resolutions = {arch: solved[arch.apk] for arch in archs}
+        lock = make_lock(config, resolutions, keys=keys, repositories=repositories, origin=origin)
+        return lock, resolutions
+
+    async def packages(self, lock: Lock) -> dict[tuple[str, str], CachedPackage]:
+        """Every package of a lock, verified, by architecture (APK name) and name."""
+        locked = lock.contents.packages
+        async with self._fetcher() as fetcher:
+            found = await fetcher.all(locked)
+        return {(p.architecture, p.name): c for p, c in zip(locked, found, strict=True)}
+
+    async def build(
+        self,
+        config: ImageConfiguration,
+        lock: Lock,
+        arch: Arch,
+        *,
+        name: str = "image",
+        annotations: Mapping[str, str] | None = None,
+    ) -> ArchImage:
+        """Build one architecture's image.
+
+        Args:
+            config: the configuration.
+            lock: its packages.
+            arch: architecture.
+            name: repository of the image, for its SBOM.
+            annotations: further annotations.
+
+        Raises:
+            Error: a package cannot be had or trusted, or the configuration cannot be fulfilled.
+        """
+        check_supported(config)
+        notes = {**config.annotations, **(annotations or {})}
+        key = self._key(config, lock, arch, name, notes)
+        known = await asyncio.to_thread(self._recall, key, arch)
+        if known is not None:
+            self.events.say(f"{arch}: nothing changed since the last build")
+            return known
+        locked = lock.packages(arch)
+        keys = [(k.name.rpartition("/")[2], k.content) for k in lock.contents.keyring]
+
+        async def once() -> ArchImage:
+            async with self._fetcher() as fetcher:
+                packages = await fetcher.all(locked)
+            recipe = Recipe(arch, config, packages, notes, keys, compat=self.settings.compat)
+            return await asyncio.to_thread(self._assemble, recipe, name)
+
+        image = await self.repairing(once)
+        await asyncio.to_thread(self._remember, key, image)
+        return image
+
+    def index(
+        self,
+        config: ImageConfiguration,
+        images: Sequence[ArchImage],
+        annotations: Mapping[str, str] | None = None,
+    ) -> bytes:
+        """The index document over the images of all architectures."""
+        notes = {**config.annotations, **(annotations or {})}
+        notes[CREATED] = timestamp(max((image.created for image in images), default=0))
+        return image_index((image.descriptor for image in images), notes)
+
+    async def repairing(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do something with the cache; where the cache turns out damaged, clean it and try again.
+
+        Raises:
+            StorageError: it is damaged again at once.
+        """
+        try:
+            return await work()
+        except CorruptEntryError as error:
+            self.events.warn(f"the cache was damaged ({error}); what is damaged is made again")
+            await asyncio.to_thread(self.repair)
+        try:
+            return await work()
+        except CorruptEntryError as error:
+            raise StorageError(
+                f"the cache {self.store.root} is damaged again right after it was cleaned: {error}",
+                hint="check the disk, or use another --cache-dir",
+            ) from error
+
+    def repair(self) -> None:
+        """Read every package in the cache and drop what is not what was stored."""
+        for kind in ("members", "member-records", "layers", "images", "parts"):
+            self.store.remove(self.store.root / kind)
+        for folder in (self.store.root / "packages").glob("*/*"):
+            package = self.cache.load(bytes.fromhex(folder.name))
+            if package is None:
+                continue
+            try:
+                package.segment.tar.verify()
+                package.segment.gzip.verify()
+            except CorruptEntryError:
+                self.cache.forget(package)
+
+    def _fetcher(self) -> Fetcher:
+        return Fetcher(
+            self.http,
+            self.cache,
+            offline=self.settings.offline,
+            max_size=self.settings.max_http,
+            progress=self.events.fetched,
+        )
+
+    def _assemble(self, recipe: Recipe, name: str) -> ArchImage:
+        config, packages = recipe.config, recipe.packages
+        tree = compose(recipe)
+        if self.settings.compat:
+            layers = [compat_layer(tree, self.store)]
+        else:
+            groups = layer_groups([p.info for p in packages], config.layering)
+            layers = make_layers(tree, groups, self.store)
+        created = creation_time(
+            (package.info.build_time for package in packages), self.settings.build_date
+        )
+        notes = {**recipe.annotations, CREATED: timestamp(created)}
+        document = image_config(
+            config,
+            recipe.arch,
+            layers,
+            user=accounts.run_as(tree, config.accounts),
+            created=created,
+            labels=notes,
+        )
+        manifest = image_manifest(document, layers, notes)
+        subject = Subject(name, recipe.arch, digest_of(manifest), created, layers, config.vcs_url)
+        return ArchImage(
+            arch=recipe.arch,
+            config=document,
+            manifest=manifest,
+            layers=tuple(layers),
+            sbom=image_sbom(tree, subject, self.events.warn),
+            created=created,
+            packages=tuple((p.info.name, p.info.version) for p in packages),
+        )
+
+    def _key(
+        self,
+        config: ImageConfiguration,
+        lock: Lock,
+        arch: Arch,
+        name: str,
+        notes: Mapping[str, str],
+    ) -> str:
+        """Under what a finished image is remembered: everything that it is made from."""
+        value = [
+            OUTPUT_FORMAT,
+            tool(),
+            config.model_dump(mode="json", by_alias=True, exclude_defaults=True),
+            [[p.name, p.version, p.checksum, p.datahash] for p in lock.packages(arch)],
+            [[k.name, k.content] for k in lock.contents.keyring],
+            arch.oci,
+            name,
+            dict(sorted(notes.items())),
+            self.settings.compat,
+            self.settings.build_date,
+            creation_time([]),
+        ]
+        return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+    def _remember(self, key: str, image: ArchImage) -> None:
+        """Keep what a finished image consists of, so that it need not be composed again."""
+        if self.settings.compat:
+            return
+        value = {
+            "config": image.config.decode(),
+            "manifest": image.manifest.decode(),
+            "sbom": image.sbom.decode(),
+            "created": image.created,
+            "packages": image.packages,
+            "layers": [
+                [x.diff_id, x.digest, x.size, [self._keep_part(m) for m in x.members]]
+                for x in image.layers
+            ],
+        }
+        self.store.put_record("images", key, value)
+
+    def _keep_part(self, part: Stored) -> list[Any]:
+        if isinstance(part.source, bytes):
+            target = self.store.path("parts", part.sha256)
+            if not target.exists():
+                file = self.store.scratch() / "part"
+                with storage_errors(f"writing to the cache {self.store.root}"):
+                    file.write_bytes(part.source)
+                    self.store.publish(file, target)
+        else:
+            target = part.source
+        return [str(target.relative_to(self.store.root)), part.size, part.sha256]
+
+    def _recall(self, key: str, arch: Arch) -> ArchImage | None:
+        value = None if self.settings.compat else self.store.get_record("images", key)
+        if value is None:
+            return None
+        layers = []
+        for diff_id, digest, size, parts in value["layers"]:
+            members = tuple(Stored(self.store.root / path, n, sha) for path, n, sha in parts)
+            for member in members:
+                source = member.source
+                if isinstance(source, bytes) or not source.is_file():
+                    return None
+            layers.append(Layer(diff_id, digest, size, members))
+        return ArchImage(
+            arch=arch,
+            config=value["config"].encode(),
+            manifest=value["manifest"].encode(),
+            layers=tuple(layers),
+            sbom=value["sbom"].encode(),
+            created=value["created"],
+            packages=tuple((name, version) for name, version in value["packages"]),
+        )
+
+
+async def build_all(
+    engine: Engine,
+    config: ImageConfiguration,
+    lock: Lock,
+    archs: Sequence[Arch],
+    **options: Any,
+) -> list[ArchImage]:
+    """Build all architectures, side by side."""
+    return await run_all(engine.build(config, lock, arch, **options) for arch in archs)
+
+
+def architectures(config: ImageConfiguration, asked: Sequence[str] = ()) -> list[Arch]:
+    """The architectures to build, each once, in the order given.
+
+    Args:
+        config: says which, where nothing is asked for; all of them if it does not.
+        asked: names, ``host`` or ``all``.
+
+    Raises:
+        UnknownArchitectureError: a name is none.
+    """
+    names = [name for text in asked for name in text.split(",") if name] or config.archs
+    if not names or "all" in names:
+        return list(Arch)
+    return list(dict.fromkeys(Arch.parse(name) for name in names))
+
+
+def wanted(config: ImageConfiguration) -> list[str]:
+    """What the solver is asked for."""
+    packages = list(config.contents.packages)
+    if config.entrypoint.type == "service-bundle" and "s6" not in packages:
+        packages.append("s6")
+    return packages
+
+
+def check_supported(config: ImageConfiguration) -> None:
+    """Refuse what would otherwise be left out silently.
+
+    Raises:
+        UnsupportedError: naming it.
+    """
+    if config.contents.baseimage is not None:
+        raise UnsupportedError(
+            "contents.baseimage is not supported yet",
+            hint="name all packages in contents.packages instead",
+        )

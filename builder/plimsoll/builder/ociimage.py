@@ -1,0 +1,200 @@
+"""The OCI documents of an image: configuration, manifest, index (image-spec v1.1)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from plimsoll.errors import Error
+from plimsoll.oci.model import (
+    OCI_CONFIG,
+    OCI_LAYER_GZIP,
+    Descriptor,
+    Index,
+    Manifest,
+    Platform,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from plimsoll.api.image import ImageConfiguration
+    from plimsoll.arch import Arch
+    from plimsoll.builder.layers import Layer
+
+CREATED = "org.opencontainers.image.created"
+AUTHOR = "plimsoll"
+_ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/bin:/usr/sbin:/sbin:/bin",
+    "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt",
+}
+
+
+class EntrypointError(Error):
+    """A command line that cannot be split."""
+
+    reason = "InvalidConfiguration"
+
+
+@dataclass(frozen=True, slots=True)
+class ArchImage:
+    """The finished image of one architecture.
+
+    Attributes:
+        config: the configuration document.
+        manifest: the manifest document.
+        layers: bottom first.
+        sbom: its SPDX document.
+        created: seconds since the epoch.
+        packages: (name, version) in install order.
+    """
+
+    arch: Arch
+    config: bytes
+    manifest: bytes
+    layers: tuple[Layer, ...]
+    sbom: bytes
+    created: int
+    packages: tuple[tuple[str, str], ...]
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """What an index says of it."""
+        return Descriptor.of(
+            self.manifest,
+            "application/vnd.oci.image.manifest.v1+json",
+            platform=Platform(architecture=self.arch.architecture, variant=self.arch.variant),
+            artifact_type=OCI_CONFIG,
+        )
+
+    @property
+    def size(self) -> int:
+        """Bytes of the compressed layers together."""
+        return sum(layer.size for layer in self.layers)
+
+
+def timestamp(seconds: int) -> str:
+    """RFC 3339 in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def creation_time(build_times: Iterable[int], build_date: int = 0) -> int:
+    """``SOURCE_DATE_EPOCH`` if it is set, else the newest package's build time.
+
+    Args:
+        build_times: of the packages, seconds since the epoch.
+        build_date: the least it may be.
+
+    Raises:
+        EntrypointError: ``SOURCE_DATE_EPOCH`` is no number.
+    """
+    fixed = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not fixed:
+        return max([build_date, *build_times], default=0)
+    if not fixed.isdecimal():
+        raise EntrypointError(
+            f"SOURCE_DATE_EPOCH is {fixed!r}", hint="set it to seconds since 1970, or unset it"
+        )
+    return int(fixed)
+
+
+def image_config(  # noqa: PLR0913  (what goes into it)
+    config: ImageConfiguration,
+    arch: Arch,
+    layers: Sequence[Layer],
+    *,
+    user: str,
+    created: int,
+    labels: Mapping[str, str],
+) -> bytes:
+    """The configuration document of one architecture.
+
+    Args:
+        config: the image configuration.
+        arch: architecture.
+        layers: bottom first.
+        user: who the container runs as.
+        created: seconds since the epoch.
+        labels: all labels.
+
+    Raises:
+        EntrypointError: a command line has an open quote.
+    """
+    when = timestamp(created)
+    comment = " by ".join(
+        filter(
+            None,
+            (
+                labels.get("org.opencontainers.image.title", ""),
+                labels.get("org.opencontainers.image.vendor", ""),
+            ),
+        )
+    )
+    history = {"author": AUTHOR, "created": when, "created_by": AUTHOR, "comment": comment}
+    value: dict[str, Any] = {
+        "architecture": arch.architecture,
+        "author": AUTHOR,
+        "created": when,
+        "history": [{k: v for k, v in history.items() if v} for _ in layers],
+        "os": "linux",
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{x.diff_id}" for x in layers]},
+        "config": _runtime(config, user, labels),
+    }
+    if arch.variant:
+        value["variant"] = arch.variant
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _runtime(config: ImageConfiguration, user: str, labels: Mapping[str, str]) -> dict[str, Any]:
+    environment = _ENVIRONMENT | config.environment
+    value: dict[str, Any] = {
+        "Cmd": _split(config.cmd, "cmd"),
+        "Entrypoint": _entrypoint(config),
+        "Env": [f"{key}={environment[key]}" for key in sorted(environment)],
+        "Labels": dict(sorted(labels.items())),
+        "User": user,
+        "Volumes": {path: {} for path in sorted(config.volumes)},
+        "WorkingDir": config.work_dir,
+        "StopSignal": config.stop_signal,
+    }
+    return {key: item for key, item in value.items() if item}
+
+
+def _entrypoint(config: ImageConfiguration) -> list[str]:
+    entrypoint = config.entrypoint
+    if entrypoint.type == "service-bundle":
+        return ["/bin/s6-svscan", "/sv"]
+    if entrypoint.shell_fragment:
+        return ["/bin/sh", "-c", entrypoint.shell_fragment]
+    return _split(entrypoint.command, "entrypoint.command")
+
+
+def _split(text: str, where: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise EntrypointError(
+            f"{where}: {text!r} cannot be split: {error}", hint="close the quote"
+        ) from None
+
+
+def image_manifest(config: bytes, layers: Sequence[Layer], annotations: Mapping[str, str]) -> bytes:
+    """The manifest of one architecture."""
+    return Manifest(
+        config=Descriptor.of(config, OCI_CONFIG),
+        layers=tuple(
+            Descriptor(media_type=OCI_LAYER_GZIP, digest=f"sha256:{layer.digest}", size=layer.size)
+            for layer in layers
+        ),
+        annotations=dict(sorted(annotations.items())),
+    ).to_bytes()
+
+
+def image_index(images: Iterable[Descriptor], annotations: Mapping[str, str]) -> bytes:
+    """The index over all architectures, sorted by their names."""
+    ordered = sorted(images, key=lambda d: str(d.platform))
+    return Index(manifests=tuple(ordered), annotations=dict(sorted(annotations.items()))).to_bytes()

@@ -1,0 +1,304 @@
+"""SPDX documents of an image and of its index."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from plimsoll.builder.licences import NO_ASSERTION, Licences
+from plimsoll.builder.ociimage import timestamp
+from plimsoll.builder.spdx import Graph, apk_purl, document, element_id, oci_purl, purl_reference
+from plimsoll.oci.model import OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from plimsoll.arch import Arch
+    from plimsoll.builder.cache import CachedPackage
+    from plimsoll.builder.layers import Layer
+    from plimsoll.builder.tree import Tree
+    from plimsoll.oci.model import Descriptor
+
+SPDX_MEDIA_TYPE = "application/spdx+json"
+_FOLDER = "var/lib/db/sbom"
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """What ``/etc/os-release`` says."""
+
+    id: str = "unknown"
+    name: str = "unknown"
+    version: str = "unknown"
+
+    @classmethod
+    def of(cls, tree: Tree) -> System:
+        """Read it from an image."""
+        node = tree.resolve("etc/os-release")
+        values: dict[str, str] = {}
+        if node is not None:
+            for line in tree.content(node).decode(errors="replace").splitlines():
+                key, _, value = line.partition("=")
+                values[key.strip()] = value.strip().strip("\"'")
+        found = values.get("ID") or "unknown"
+        return cls(found, values.get("NAME") or found, values.get("VERSION_ID") or "unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The image that a document is about.
+
+    Attributes:
+        name: repository, for package URLs.
+        digest: of the manifest, ``sha256:…``.
+        created: seconds since the epoch.
+        vcs_url: ``URL@COMMIT`` of the configuration, or ``""``.
+    """
+
+    name: str
+    arch: Arch
+    digest: str
+    created: int
+    layers: Sequence[Layer]
+    vcs_url: str = ""
+
+
+def tool() -> str:
+    """Name and version of this program, as documents write it."""
+    return f"plimsoll-{version('plimsoll')}"
+
+
+def image_sbom(tree: Tree, subject: Subject, warn: Callable[[str], None] = lambda _: None) -> bytes:
+    """The SPDX document of one architecture's image.
+
+    Every package of the installed database is in it: with the document that the package brings,
+    or else with one made from what the package says of itself.
+
+    Args:
+        tree: the image's files.
+        subject: the image.
+        warn: told of package documents that cannot be used.
+    """
+    system = System.of(tree)
+    supplier = f"Organization: {system.name}"
+    graph = Graph()
+    image = graph.add(_image(subject, supplier))
+    qualifiers = {"arch": subject.arch.architecture, "os": "linux", "mediaType": OCI_LAYER_GZIP}
+    for layer in subject.layers:
+        digest = f"sha256:{layer.digest}"
+        graph.relate(
+            image,
+            "CONTAINS",
+            graph.add(
+                {
+                    "SPDXID": element_id("Package-ImageLayer", digest),
+                    "name": digest,
+                    "versionInfo": system.version,
+                    "filesAnalyzed": False,
+                    "description": "layer of the image",
+                    "downloadLocation": NO_ASSERTION,
+                    "supplier": supplier,
+                    "primaryPackagePurpose": "CONTAINER",
+                    "checksums": [_sha256(layer.digest)],
+                    "externalRefs": [purl_reference(oci_purl(subject.name, digest, qualifiers))],
+                }
+            ),
+        )
+    graph.relate(image, "CONTAINS", graph.add(_system(system, supplier)))
+    if subject.vcs_url:
+        graph.relate(image, "GENERATED_FROM", graph.add(_source(subject.vcs_url)))
+    licences = Licences()
+    for installed in tree.packages:
+        for name in _package(tree, graph, installed.package, system, licences, warn):
+            graph.relate(image, "CONTAINS", name)
+    for name, licence in licences.extracted.items():
+        graph.licences.setdefault(name, licence)
+    when = timestamp(subject.created)
+    return document(f"sbom-{subject.digest}", when, tool(), image, graph)
+
+
+def index_sbom(name: str, digest: str, images: Iterable[Descriptor], created: int) -> bytes:
+    """The SPDX document of an index: which images are its variants.
+
+    Args:
+        name: repository.
+        digest: of the index.
+        images: its members.
+        created: seconds since the epoch.
+    """
+    graph = Graph()
+    top = graph.add(_variant(name, digest, {"mediaType": OCI_INDEX}, "Multi-arch image index"))
+    for image in sorted(images, key=lambda d: str(d.platform)):
+        platform = image.platform
+        qualifiers = {"mediaType": OCI_MANIFEST, "os": "linux"}
+        if platform is not None:
+            qualifiers["arch"] = platform.architecture
+        member = graph.add(_variant(name, image.digest, qualifiers, f"Image for {platform}"))
+        graph.relate(member, "VARIANT_OF", top)
+    return document(f"sbom-{digest}", timestamp(created), tool(), top, graph)
+
+
+def _package(  # noqa: PLR0913, PLR0917  (what a merge needs)
+    tree: Tree,
+    graph: Graph,
+    package: CachedPackage,
+    system: System,
+    licences: Licences,
+    warn: Callable[[str], None],
+) -> list[str]:
+    """Add one installed package; returns the identifiers that the image contains."""
+    info = package.info
+    supplier = f"Organization: {system.name}"
+    own = _own_document(tree, package, warn)
+    if own is not None:
+        try:
+            described = graph.merge(own, supplier)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            warn(f"{info.name} brings an SPDX document that cannot be used: {error!r}")
+            described = []
+        names = {p["SPDXID"]: p for p in graph.packages}
+        main = [
+            name
+            for name in described
+            if names[name].get("name") == info.name
+            and names[name].get("versionInfo") == info.version
+        ]
+        for name in main:
+            _complete(names[name], package, system)
+        if main:
+            return described
+    declared = licences.expression(" AND ".join(info.licenses))
+    entry: dict[str, Any] = {
+        "SPDXID": element_id("Package-apk", info.name, info.version),
+        "name": info.name,
+        "versionInfo": info.version,
+        "filesAnalyzed": False,
+        "licenseConcluded": NO_ASSERTION,
+        "licenseDeclared": declared,
+        "description": info.description,
+        "downloadLocation": NO_ASSERTION,
+        "homepage": info.url if "://" in info.url else "",
+        "originator": supplier,
+        "supplier": supplier,
+        "copyrightText": NO_ASSERTION,
+        "primaryPackagePurpose": "APPLICATION",
+        "sourceInfo": f"built from {info.origin} at {info.commit}" if info.commit else "",
+    }
+    entry = {key: value for key, value in entry.items() if value != ""}
+    _complete(entry, package, system)
+    return [graph.add(entry)]
+
+
+def _complete(entry: dict[str, Any], package: CachedPackage, system: System) -> None:
+    """Make sure that a package has its checksum and its package URL."""
+    info = package.info
+    checksums = list(entry.get("checksums") or [])
+    if not any(item.get("algorithm") == "SHA256" for item in checksums):
+        checksums.append(_sha256(package.sha256))
+    references = list(entry.get("externalRefs") or [])
+    if not any(item.get("referenceType") == "purl" for item in references):
+        purl = apk_purl(system.id, info.name, info.version, info.arch)
+        references.append(purl_reference(purl))
+    entry["checksums"], entry["externalRefs"] = checksums, references
+
+
+def _own_document(
+    tree: Tree, package: CachedPackage, warn: Callable[[str], None]
+) -> dict[str, Any] | None:
+    info = package.info
+    names = (
+        f"{info.name}-{info.version}",
+        info.name,
+        f"{info.name}-{_without_revision(info.version)}",
+    )
+    for name in names:
+        node = tree.nodes.get(f"{_FOLDER}/{name}.spdx.json")
+        if node is None or node.package < 0:
+            continue
+        try:
+            value = json.loads(tree.content(node))
+        except ValueError as error:
+            warn(f"{info.name} brings an SPDX document that is no JSON: {error}")
+            return None
+        return value if isinstance(value, dict) else None
+    return None
+
+
+def _without_revision(text: str) -> str:
+    return text.rpartition("-r")[0] or text
+
+
+def _image(subject: Subject, supplier: str) -> dict[str, Any]:
+    qualifiers = {
+        "arch": subject.arch.architecture,
+        "mediaType": OCI_MANIFEST,
+        "os": "linux",
+    }
+    return {
+        "SPDXID": element_id("Package-Image", subject.digest),
+        "name": subject.digest,
+        "versionInfo": subject.digest,
+        "filesAnalyzed": False,
+        "description": f"container image for {subject.arch.platform}",
+        "downloadLocation": NO_ASSERTION,
+        "supplier": supplier,
+        "primaryPackagePurpose": "CONTAINER",
+        "checksums": [_sha256(subject.digest.partition(":")[2])],
+        "externalRefs": [purl_reference(oci_purl(subject.name, subject.digest, qualifiers))],
+    }
+
+
+def _system(system: System, supplier: str) -> dict[str, Any]:
+    return {
+        "SPDXID": element_id("OperatingSystem", system.id),
+        "name": system.id,
+        "versionInfo": system.version,
+        "filesAnalyzed": False,
+        "description": "Operating System",
+        "downloadLocation": NO_ASSERTION,
+        "supplier": supplier,
+        "primaryPackagePurpose": "OPERATING_SYSTEM",
+    }
+
+
+def _source(vcs_url: str) -> dict[str, Any]:
+    url, _, commit = vcs_url.rpartition("@")
+    name = url.partition("://")[2].rpartition("@")[2] or url
+    entry: dict[str, Any] = {
+        "SPDXID": element_id("Package-Source", name, commit),
+        "name": name,
+        "versionInfo": commit,
+        "filesAnalyzed": False,
+        "downloadLocation": NO_ASSERTION,
+        "supplier": NO_ASSERTION,
+        "primaryPackagePurpose": "SOURCE",
+    }
+    if len(commit) == 40:
+        entry["checksums"] = [{"algorithm": "SHA1", "checksumValue": commit}]
+    if name.startswith("github.com/"):
+        path = name.removeprefix("github.com/").removesuffix(".git")
+        entry["externalRefs"] = [purl_reference(f"pkg:github/{path.lower()}@{commit}")]
+    return entry
+
+
+def _variant(
+    name: str, digest: str, qualifiers: dict[str, str], description: str
+) -> dict[str, Any]:
+    return {
+        "SPDXID": element_id("Package", digest),
+        "name": digest,
+        "versionInfo": digest,
+        "filesAnalyzed": False,
+        "description": description,
+        "downloadLocation": NO_ASSERTION,
+        "supplier": NO_ASSERTION,
+        "primaryPackagePurpose": "CONTAINER",
+        "checksums": [_sha256(digest.partition(":")[2])],
+        "externalRefs": [purl_reference(oci_purl(name, digest, qualifiers))],
+    }
+
+
+def _sha256(value: str) -> dict[str, str]:
+    return {"algorithm": "SHA256", "checksumValue": value}

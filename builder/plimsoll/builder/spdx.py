@@ -1,0 +1,163 @@
+"""Parts of SPDX 2.3 documents: packages, relationships, what packages say of themselves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VERSION = "SPDX-2.3"
+DOCUMENT = "SPDXRef-DOCUMENT"
+LICENCE_LIST = "3.27"
+NAMESPACE = "https://plimsoll.dev/spdx"
+_BAD_ID = re.compile(r"[^A-Za-z0-9.-]+")
+#: Relationships that a merged document cannot keep: they speak of files and of documents.
+_FILE = "SPDXRef-File-"
+
+
+def element_id(*parts: str) -> str:
+    """A valid SPDX identifier: ``SPDXRef-`` and letters, digits, dots and dashes."""
+    return "SPDXRef-" + "-".join(_BAD_ID.sub("-", part) for part in parts)
+
+
+def relationship(one: str, kind: str, other: str) -> dict[str, str]:
+    """One relationship."""
+    return {"spdxElementId": one, "relationshipType": kind, "relatedSpdxElement": other}
+
+
+def purl_reference(purl: str) -> dict[str, str]:
+    """A package URL as an external reference."""
+    return {
+        "referenceCategory": "PACKAGE-MANAGER",
+        "referenceLocator": purl,
+        "referenceType": "purl",
+    }
+
+
+def apk_purl(distro: str, name: str, version: str, arch: str) -> str:
+    """The package URL of an APK package (purl-spec, type ``apk``)."""
+    return (
+        f"pkg:apk/{quote(distro.lower(), safe='')}/{quote(name.lower(), safe='')}"
+        f"@{quote(version, safe='')}?arch={quote(arch, safe='')}"
+    )
+
+
+def oci_purl(name: str, digest: str, qualifiers: Mapping[str, str]) -> str:
+    """The package URL of an image or a part of one."""
+    base = quote(name.rpartition("/")[2].lower() or "image", safe="")
+    query = urlencode(sorted((k, v) for k, v in qualifiers.items() if v))
+    return f"pkg:oci/{base}@{digest}" + (f"?{query}" if query else "")
+
+
+@dataclass(slots=True)
+class Graph:
+    """Packages and relationships of a document in the making, each identifier once."""
+
+    packages: list[dict[str, Any]] = field(default_factory=list)
+    relationships: list[dict[str, str]] = field(default_factory=list)
+    licences: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _ids: set[str] = field(default_factory=set)
+
+    def add(self, package: dict[str, Any]) -> str:
+        """Add a package unless its identifier is there; returns the identifier."""
+        name: str = package["SPDXID"]
+        if name not in self._ids:
+            self._ids.add(name)
+            self.packages.append(package)
+        return name
+
+    def relate(self, one: str, kind: str, other: str) -> None:
+        """Add a relationship unless it is there."""
+        item = relationship(one, kind, other)
+        if item not in self.relationships:
+            self.relationships.append(item)
+
+    def merge(self, document: Mapping[str, Any], supplier: str) -> list[str]:
+        """Take over a package's own document, without its files.
+
+        Args:
+            document: SPDX 2.3 as parsed JSON.
+            supplier: of packages that name none.
+
+        Returns:
+            Identifiers of what the document describes.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is no such document.
+        """
+        if not str(document["spdxVersion"]).startswith("SPDX-2."):
+            raise ValueError(f"version {document['spdxVersion']!r}")
+        known = {}
+        for package in document["packages"]:
+            if package["SPDXID"].startswith(_FILE):
+                continue
+            known[package["SPDXID"]] = self._adopted(package, supplier)
+        related = [
+            item
+            for item in document.get("relationships", [])
+            if item["spdxElementId"] in known and item["relatedSpdxElement"] in known
+        ]
+        described = list(document.get("documentDescribes") or [])
+        described += [
+            item["relatedSpdxElement"]
+            for item in document.get("relationships", [])
+            if (item["spdxElementId"], item["relationshipType"]) == (DOCUMENT, "DESCRIBES")
+        ]
+        for package in known.values():
+            self.add(package)
+        for item in related:
+            self.relate(item["spdxElementId"], item["relationshipType"], item["relatedSpdxElement"])
+        for licence in document.get("hasExtractedLicensingInfos") or []:
+            self.licences.setdefault(licence["licenseId"], dict(licence))
+        return [name for name in dict.fromkeys(described) if name in known]
+
+    @staticmethod
+    def _adopted(package: Mapping[str, Any], supplier: str) -> dict[str, Any]:
+        adopted = dict(package)
+        # Files are left out, so nothing can be said about having analysed them.
+        adopted.pop("hasFiles", None)
+        adopted.pop("packageVerificationCode", None)
+        adopted["filesAnalyzed"] = False
+        adopted.setdefault("downloadLocation", "NOASSERTION")
+        for key in ("originator", "supplier"):
+            adopted.setdefault(key, supplier)
+        return adopted
+
+
+def document(name: str, created: str, tool: str, describes: str, graph: Graph) -> bytes:
+    """The finished document; its namespace is made from its content.
+
+    Args:
+        name: of the document.
+        created: RFC 3339.
+        tool: name and version of what made it.
+        describes: identifier of the main package.
+        graph: everything else.
+    """
+    value: dict[str, Any] = {
+        "SPDXID": DOCUMENT,
+        "name": name,
+        "spdxVersion": VERSION,
+        "creationInfo": {
+            "created": created,
+            "creators": [f"Tool: {tool}"],
+            "licenseListVersion": LICENCE_LIST,
+        },
+        "dataLicense": "CC0-1.0",
+        "documentNamespace": "",
+        "documentDescribes": [describes],
+        "packages": graph.packages,
+        "relationships": [relationship(DOCUMENT, "DESCRIBES", describes), *graph.relationships],
+    }
+    if graph.licences:
+        value["hasExtractedLicensingInfos"] = [graph.licences[k] for k in sorted(graph.licences)]
+    content = json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+    unique = hashlib.sha256(content).hexdigest()
+    value["documentNamespace"] = f"{NAMESPACE}/{_BAD_ID.sub('-', name)}-{unique[:32]}"
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
