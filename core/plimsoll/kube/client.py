@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from plimsoll.kube.config import KubeConfig
 
 _MAX_ANSWER = 64 * 1024 * 1024
+_MAX_EVENT = 4 * 1024 * 1024
 _PAGE = 500
 
 
@@ -109,28 +110,57 @@ class KubeClient:
             raise
         return True
 
+    async def json_patch(self, path: str, operations: list[dict[str, Any]]) -> dict[str, Any]:
+        """PATCH by JSON patch (RFC 6902); 409 or 422 tell that a ``test`` failed."""
+        return await self._call("PATCH", path, operations, "application/json-patch+json")
+
+    async def watch(self, path: str, *, seconds: int) -> AsyncIterator[dict[str, Any]]:
+        """Yield the events of a watch until the server ends it.
+
+        Args:
+            path: with ``watch=1`` and the rest of the query.
+            seconds: when the server will end it; some more without a sign of life is an error.
+
+        Raises:
+            KubeError: refused, broken or silent.
+        """
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=seconds + 30)
+        async with self._request("GET", path, limits=limits) as response:
+            if response.status >= 300:
+                raise await _refusal(response, "GET", path)
+            pending = bytearray()
+            async for piece in response.content.iter_any():
+                pending += piece
+                *lines, rest = pending.split(b"\n")
+                pending = bytearray(rest)
+                if len(pending) > _MAX_EVENT:
+                    raise KubeError(f"{path}: an event of more than {_MAX_EVENT} bytes")
+                for line in lines:
+                    if line.strip():
+                        yield _object(bytes(line), f"GET {path}")
+
     async def _call(
         self,
         method: str,
         path: str,
-        body: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | list[dict[str, Any]] | None = None,
         kind: str = "application/json",
     ) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
         async with self._request(method, path, data, kind) as response:
             if response.status >= 300:
                 raise await _refusal(response, method, path)
-            try:
-                value = json.loads(await _read(response, path))
-            except (ValueError, RecursionError) as error:
-                raise KubeError(f"{method} {path}: the answer is no JSON") from error
-        if not isinstance(value, dict):
-            raise KubeError(f"{method} {path}: the answer is no object")
-        return value
+            return _object(await _read(response, path), f"{method} {path}")
 
     @asynccontextmanager
     async def _request(
-        self, method: str, path: str, data: bytes | None, kind: str
+        self,
+        method: str,
+        path: str,
+        data: bytes | None = None,
+        kind: str = "",
+        *,
+        limits: aiohttp.ClientTimeout | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None:
             raise RuntimeError("the session is not open")
@@ -143,7 +173,7 @@ class KubeClient:
                 f"{self.config.server}{path}",
                 headers=headers,
                 data=data,
-                timeout=self._timeout,
+                timeout=limits or self._timeout,
                 allow_redirects=False,
             ) as response:
                 yield response
@@ -163,6 +193,16 @@ async def _refusal(response: aiohttp.ClientResponse, method: str, path: str) -> 
         f"{message}",
         status=response.status,
     )
+
+
+def _object(data: bytes, what: str) -> dict[str, Any]:
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise KubeError(f"{what}: the answer is no JSON") from error
+    if not isinstance(value, dict):
+        raise KubeError(f"{what}: the answer is no object")
+    return value
 
 
 async def _read(response: aiohttp.ClientResponse, path: str) -> bytes:

@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from plimsoll.kube.errors import KubeError
 from plimsoll.oci.auth import Credentials
 from plimsoll.oci.errors import InvalidDockerConfigError
 from plimsoll.webhook.cache import ExpiringCache, Flights
-from plimsoll.webhook.errors import KubeApiError, UndecidedError
+from plimsoll.webhook.errors import UndecidedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from plimsoll.webhook.kubeapi import KubeApi
+    from plimsoll.kube.client import KubeClient
 
 log = structlog.get_logger("plimsoll.webhook.access")
 
@@ -88,7 +89,7 @@ class PullSecrets:
         enabled: whether pods' Secrets are read at all.
     """
 
-    def __init__(self, api: KubeApi | None, own: OwnLogins, *, enabled: bool = True) -> None:
+    def __init__(self, api: KubeClient | None, own: OwnLogins, *, enabled: bool = True) -> None:
         self._api = api
         self._own = own
         self._enabled = enabled
@@ -150,7 +151,7 @@ class PullSecrets:
             return {}
         try:
             found = await self._api.get(path)
-        except KubeApiError as error:
+        except KubeError as error:
             if error.status not in {403, 404}:
                 raise UndecidedError(f"the pod's pull secrets cannot be read: {error}") from error
             if error.status == 403 and not self._refused:

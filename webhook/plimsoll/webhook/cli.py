@@ -102,7 +102,7 @@ def webhook(  # noqa: PLR0913  one parameter for each option
     if (tls_cert is None) != (tls_key is None):
         raise click.UsageError("--tls-cert and --tls-key go together")
     # The server is slow to import, and ``--help`` does without it.
-    from plimsoll.webhook.kubeapi import KubeConfig  # noqa: PLC0415
+    from plimsoll.kube.config import KubeConfig  # noqa: PLC0415
     from plimsoll.webhook.log import configure  # noqa: PLC0415
     from plimsoll.webhook.run import run  # noqa: PLC0415
 

@@ -28,18 +28,3 @@ class DeadlineError(UndecidedError):
     """The time that the API server waits is nearly over."""
 
     reason = "DeadlineExceeded"
-
-
-class KubeApiError(Error):
-    """The Kubernetes API answered with an error or not at all.
-
-    Attributes:
-        status: the HTTP status; 0 without an answer.
-    """
-
-    reason = "KubernetesApi"
-
-    def __init__(self, message: str, *, status: int = 0, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.status = status
-        self.retryable = status in {0, 408, 409, 429} or status >= 500

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from plimsoll.webhook.errors import KubeApiError
+from plimsoll.kube.errors import KubeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from plimsoll.webhook.kubeapi import KubeApi
+    from plimsoll.kube.client import KubeClient
 
 _PAGE = 500
 _WATCH_SECONDS = 290
@@ -22,7 +22,7 @@ _ABSENT_SECONDS = 30.0
 log = structlog.get_logger("plimsoll.webhook.informer")
 
 
-class GoneError(KubeApiError):
+class GoneError(KubeError):
     """The server no longer knows the version that a watch continues from."""
 
 
@@ -41,7 +41,7 @@ class Informer:
 
     def __init__(
         self,
-        api: KubeApi,
+        api: KubeClient,
         path: str,
         changed: Callable[[], None],
         *,
@@ -73,7 +73,7 @@ class Informer:
                     version = await self._watch(version)
             except GoneError:
                 continue
-            except KubeApiError as error:
+            except KubeError as error:
                 if error.status == 404 and self._optional:
                     self._replace({})
                     await asyncio.sleep(_ABSENT_SECONDS)
@@ -116,7 +116,7 @@ class Informer:
             if kind == "ERROR":
                 if item.get("code") == 410:
                     raise GoneError(f"{self.path}: {item.get('message')}", status=410)
-                raise KubeApiError(f"{self.path}: {item}", status=int(item.get("code") or 0))
+                raise KubeError(f"{self.path}: {item}", status=int(item.get("code") or 0))
             metadata = item.get("metadata") or {}
             version = str(metadata.get("resourceVersion") or version)
             if kind in {"ADDED", "MODIFIED"}:

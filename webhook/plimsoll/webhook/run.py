@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import structlog
 from aiohttp import web
 
+from plimsoll.kube.client import KubeClient
 from plimsoll.webhook.access import OwnLogins, PullSecrets
 from plimsoll.webhook.decide import Decider
-from plimsoll.webhook.kubeapi import KubeApi
 from plimsoll.webhook.metrics import Metrics
 from plimsoll.webhook.registries import Registries
 from plimsoll.webhook.server import AdmissionHandler, admission_app, health_app
@@ -21,7 +21,7 @@ from plimsoll.webhook.tls import SelfManaged, ServingCertificate, follow_files
 from plimsoll.webhook.verifier import Verifier
 
 if TYPE_CHECKING:
-    from plimsoll.webhook.kubeapi import KubeConfig
+    from plimsoll.kube.config import KubeConfig
     from plimsoll.webhook.settings import Settings
 
 log = structlog.get_logger("plimsoll.webhook")
@@ -45,7 +45,9 @@ async def run(settings: Settings, config: KubeConfig, stop: asyncio.Event | None
         with contextlib.suppress(NotImplementedError, ValueError):
             loop.add_signal_handler(number, ending.set)
     async with contextlib.AsyncExitStack() as stack:
-        api = await stack.enter_async_context(KubeApi(config))
+        api = await stack.enter_async_context(
+            KubeClient(config, agent="plimsoll-webhook", timeout=10.0)
+        )
         registries = await stack.enter_async_context(
             Registries(insecure=settings.insecure_registries, seconds=settings.deadline)
         )

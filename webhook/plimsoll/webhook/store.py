@@ -14,8 +14,8 @@ from plimsoll.api.meta import GROUP, VERSION
 from plimsoll.api.policy import SIGSTORE_GROUP
 from plimsoll.api.policycheck import PolicyInvalidError
 from plimsoll.api.trustroot import read_trust_root_spec
+from plimsoll.kube.errors import KubeError
 from plimsoll.webhook.condition import ready_patch
-from plimsoll.webhook.errors import KubeApiError
 from plimsoll.webhook.informer import Informer
 from plimsoll.webhook.policies import CompiledPolicy, Secrets, compile_policy, secret_names
 from plimsoll.webhook.policyset import PolicySet
@@ -23,7 +23,7 @@ from plimsoll.webhook.policyset import PolicySet
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from plimsoll.webhook.kubeapi import KubeApi
+    from plimsoll.kube.client import KubeClient
 
 log = structlog.get_logger("plimsoll.webhook.store")
 
@@ -44,7 +44,7 @@ class PolicyStore:
 
     def __init__(
         self,
-        api: KubeApi,
+        api: KubeClient,
         namespace: str,
         *,
         sigstore: bool = True,
@@ -125,7 +125,7 @@ class PolicyStore:
             try:
                 path = f"/api/v1/namespaces/{self._namespace}/secrets/{name}"
                 found[name] = _entries(await self._api.get(path))
-            except KubeApiError as error:
+            except KubeError as error:
                 if error.status in {403, 404}:
                     found[name] = None
                     continue
@@ -182,7 +182,7 @@ class PolicyStore:
         path = f"/apis/{GROUP}/{VERSION}/{plural}/{item['metadata']['name']}/status"
         try:
             await self._api.merge(path, body)
-        except KubeApiError as error:
+        except KubeError as error:
             # 409: another replica said it first; the watch brings its words.
             if error.status != 409:
                 log.warning("cannot write a status", path=path, error=str(error))
@@ -195,7 +195,7 @@ def _entries(secret: Mapping[str, Any]) -> dict[str, bytes]:
             for key, value in (secret.get("data") or {}).items()
         }
     except (binascii.Error, TypeError, AttributeError) as error:
-        raise KubeApiError("a Secret has data that is no base64") from error
+        raise KubeError("a Secret has data that is no base64") from error
 
 
 def _trust_root_fault(spec: Any) -> str:

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from plimsoll.kube.errors import KubeError
 from plimsoll.webhook.certificates import Identity, renewed, utc_now
-from plimsoll.webhook.errors import KubeApiError, NotConfiguredError
+from plimsoll.webhook.errors import NotConfiguredError
 from plimsoll.webhook.memfile import memory_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from plimsoll.webhook.kubeapi import KubeApi
+    from plimsoll.kube.client import KubeClient
     from plimsoll.webhook.settings import Settings
 
 log = structlog.get_logger("plimsoll.webhook.tls")
@@ -88,7 +89,7 @@ class SelfManaged:
     against a faster one, and the next look takes up what the faster one wrote.
     """
 
-    def __init__(self, api: KubeApi, settings: Settings, serving: ServingCertificate) -> None:
+    def __init__(self, api: KubeClient, settings: Settings, serving: ServingCertificate) -> None:
         namespace, service = api.config.namespace, settings.service
         self._api = api
         self._serving = serving
@@ -109,7 +110,7 @@ class SelfManaged:
             try:
                 if await self.step():
                     pause = 0.5
-            except KubeApiError as error:
+            except KubeError as error:
                 log.warning("certificate not looked after", error=str(error))
                 pause = 2.0
             await asyncio.sleep(pause)
@@ -118,7 +119,7 @@ class SelfManaged:
         """Do what is due; whether something was changed and another look is worth while.
 
         Raises:
-            KubeApiError: the API server refused or did not answer.
+            KubeError: the API server refused or did not answer.
         """
         secret = await self._read_secret()
         configuration = await self._read_configuration()
@@ -148,7 +149,7 @@ class SelfManaged:
     async def _maybe(self, path: str) -> dict[str, Any] | None:
         try:
             return await self._api.get(path)
-        except KubeApiError as error:
+        except KubeError as error:
             if error.status == 404:
                 return None
             raise
@@ -172,7 +173,7 @@ class SelfManaged:
                 body["type"] = secret.get("type", "kubernetes.io/tls")
                 await self._api.replace(f"{self._secrets}/{self._secret}", body)
             log.info("certificate written", secret=self._secret)
-        except KubeApiError as error:
+        except KubeError as error:
             if error.status != 409:
                 raise
 
@@ -190,7 +191,7 @@ class SelfManaged:
         try:
             await self._api.json_patch(self._configuration, patch)
             log.info("API server told of the authority", path=self._configuration)
-        except KubeApiError as error:
+        except KubeError as error:
             if error.status not in {409, 422}:
                 raise
 
