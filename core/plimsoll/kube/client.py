@@ -16,7 +16,7 @@ import aiohttp
 from plimsoll.kube.errors import KubeError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from plimsoll.kube.config import KubeConfig
 
@@ -110,7 +110,9 @@ class KubeClient:
             raise
         return True
 
-    async def json_patch(self, path: str, operations: list[dict[str, Any]]) -> dict[str, Any]:
+    async def json_patch(
+        self, path: str, operations: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Any]:
         """PATCH by JSON patch (RFC 6902); 409 or 422 tell that a ``test`` failed."""
         return await self._call("PATCH", path, operations, "application/json-patch+json")
 
@@ -143,7 +145,7 @@ class KubeClient:
         self,
         method: str,
         path: str,
-        body: Mapping[str, Any] | list[dict[str, Any]] | None = None,
+        body: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         kind: str = "application/json",
     ) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
