@@ -22,6 +22,9 @@ CHECKSUM = "APK-TOOLS.checksum.SHA1"
 _MAX_ID = 2**32 - 2
 #: What eleven octal digits of a tar header hold.
 _MAX_TIME = 8**11 - 1
+# Tuples, as an enumeration's members are compared faster than hashed.
+_SPECIAL = (Type.CHARACTER_DEVICE, Type.BLOCK_DEVICE, Type.FIFO)
+_HASHED = (Type.FILE, Type.SYMLINK)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -184,7 +187,7 @@ class DataReader:
             raise self._unsafe(f"{shown} twice")
         if name in self._parents and kind is not Type.DIRECTORY:
             raise self._unsafe(f"entries below {shown}, which is no directory")
-        if kind in {Type.CHARACTER_DEVICE, Type.BLOCK_DEVICE, Type.FIFO}:
+        if kind in _SPECIAL:
             raise self._unsafe(f"the {kind.name.lower().replace('_', ' ')} {shown}")
         if kind is Type.SYMLINK and not header.linkname:
             raise self._unsafe(f"the symbolic link {shown} without a target")
@@ -217,7 +220,7 @@ class DataReader:
 
     def _expected(self, header: Header) -> bytes | None:
         value = header.pax.get(CHECKSUM)
-        if value is None or header.type not in {Type.FILE, Type.SYMLINK}:
+        if value is None or header.type not in _HASHED:
             return None
         try:
             digest = (

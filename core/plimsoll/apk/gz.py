@@ -70,10 +70,9 @@ class Inflater:
                     f"{self._what} inflates to more than {self._limit} bytes",
                     hint="raise the limit if a file of this size is expected",
                 )
-            if chunk:
-                yield chunk
-            elif self._inflate.needs_input:
+            if not chunk:
                 return
+            yield chunk
 
 
 def inflate_member(data: memoryview, what: str, limit: int) -> tuple[bytes, int]:

@@ -8,6 +8,7 @@ views of the buffer that they were inflated into.
 from __future__ import annotations
 
 import re
+import struct
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -41,6 +42,10 @@ class Type(Enum):
     FIFO = b"6"
 
 
+_HEADER = struct.Struct("100s8s8s8s12s12s8s1s100s8s32s32s8s8s155s12x")
+_USTAR = b"ustar\x0000"
+_GNU = b"ustar  \0"
+_EXTENSIONS = frozenset((b"x", b"g", b"L", b"K"))
 _TYPES = {t.value: t for t in Type} | {b"\0": Type.FILE, b"7": Type.FILE}
 
 
@@ -124,19 +129,22 @@ class TarReader:
         extension: dict[str, bytes] = {}
         extended = 0
         while (block := self._block()) is not None:
-            if not block.strip(b"\0"):
+            if not block[0] and not any(block):
                 self._end(pending=bool(extension))
                 return
-            header, flag = self._parse(block)
-            if flag in {b"x", b"L", b"K", b"g"}:
-                extended += header.size + BLOCK
+            fields = self._unpack(block)
+            flag = fields[7]
+            if flag in _EXTENSIONS:
+                size = self._number(fields[4])
+                extended += size + BLOCK
                 if extended > MAX_EXTENSION:
                     raise self.error(f"has extended headers of more than {MAX_EXTENSION} bytes")
-                self._open(header.size)
+                self._open(size)
                 content = b"".join(self.chunks())
                 self._skip()
                 extension |= self._extend(flag, content)
                 continue
+            header = self._parse(fields)
             self._apply(header, extension)
             extension, extended = {}, 0
             self._open(header.size)
@@ -204,47 +212,54 @@ class TarReader:
             if block.strip(b"\0"):
                 raise self.error("has bytes behind its end")
 
-    def _parse(self, block: bytes) -> tuple[Header, bytes]:
-        total = sum(block) - sum(block[148:156]) + 8 * 0x20
-        if self._number(block[148:156]) != total:
+    def _unpack(self, block: bytes) -> tuple[bytes, ...]:
+        fields = _HEADER.unpack(block)
+        if self._number(fields[6]) != sum(block) - sum(fields[6]) + 8 * 0x20:
             raise self.error("has a header with a wrong checksum")
-        magic = block[257:265]
-        if magic not in {b"ustar\x0000", b"ustar  \0"}:
+        if fields[9] not in {_USTAR, _GNU}:
             raise self.error("has a header that is not ustar")
-        flag = block[156:157]
-        name = _cut(block[:100])
-        if magic == b"ustar\x0000" and (prefix := _cut(block[345:500])):
-            name = prefix + b"/" + name
-        device = flag in {b"3", b"4"}
-        header = Header(
-            name=self._text(name),
-            type=_TYPES.get(flag, Type.FILE),
-            mode=self._number(block[100:108]) & 0o7777,
-            uid=self._number(block[108:116]),
-            gid=self._number(block[116:124]),
-            size=self._number(block[124:136]),
-            mtime=self._number(block[136:148]),
-            linkname=self._text(_cut(block[157:257])),
-            uname=self._text(_cut(block[265:297])),
-            gname=self._text(_cut(block[297:329])),
-            devmajor=self._number(block[329:337]) if device else 0,
-            devminor=self._number(block[337:345]) if device else 0,
+        return fields
+
+    def _parse(self, fields: tuple[bytes, ...]) -> Header:
+        name, mode, uid, gid, size, mtime, _, flag, link, magic, *rest = fields
+        uname, gname, major, minor, prefix = rest
+        name = name.partition(b"\0")[0]
+        if prefix[0] and magic == _USTAR:
+            name = prefix.partition(b"\0")[0] + b"/" + name
+        kind = _TYPES.get(flag)
+        if kind is None:
+            raise self.error(f"has an entry {name[:80]!r} of unknown type {flag!r}")
+        device = kind is Type.CHARACTER_DEVICE or kind is Type.BLOCK_DEVICE
+        number = self._number
+        return Header(
+            self._text(name),
+            kind,
+            number(mode) & 0o7777,
+            number(uid),
+            number(gid),
+            number(size),
+            number(mtime),
+            self._text(link.partition(b"\0")[0]) if link[0] else "",
+            self._text(uname.partition(b"\0")[0]),
+            self._text(gname.partition(b"\0")[0]),
+            number(major) if device else 0,
+            number(minor) if device else 0,
         )
-        if flag not in _TYPES and flag not in {b"x", b"L", b"K", b"g"}:
-            raise self.error(f"has an entry {header.name!r} of unknown type {flag!r}")
-        return header, flag
 
     def _number(self, raw: bytes) -> int:
-        if raw[0] & 0x80:
-            if raw[0] != 0x80:
-                raise self.error("has a negative or too large number in a header")
-            return int.from_bytes(raw[1:], "big")
         digits = raw.strip(b" \0")
-        if not digits:
+        if digits.isdigit():
+            try:
+                return int(digits, 8)
+            except ValueError:
+                pass
+        elif not digits:
             return 0
-        if not _OCTAL.fullmatch(digits):
-            raise self.error(f"has {digits!r} in a header where an octal number belongs")
-        return int(digits, 8)
+        elif raw[0] == 0x80:
+            return int.from_bytes(raw[1:], "big")
+        elif raw[0] & 0x80:
+            raise self.error("has a negative or too large number in a header")
+        raise self.error(f"has {digits!r} in a header where an octal number belongs")
 
     def _text(self, raw: bytes) -> str:
         try:
@@ -308,7 +323,6 @@ class TarReader:
         setattr(header, attribute, int(match[1]))
 
 
-_OCTAL = re.compile(rb"[0-7]{1,12}")
 _DECIMAL = re.compile(rb"([0-9]{1,18})")
 _TIME = re.compile(rb"([0-9]{1,18})(?:\.[0-9]*)?")
 #: Pax record → field of the header, and the form of a number.
@@ -323,7 +337,3 @@ _FIELDS: dict[str, tuple[str, re.Pattern[bytes] | None]] = {
     "mtime": ("mtime", _TIME),
 }
 _PAX = re.compile(rb"([0-9]{1,8}) ([^=\n\0]+)=")
-
-
-def _cut(raw: bytes) -> bytes:
-    return raw.partition(b"\0")[0]
