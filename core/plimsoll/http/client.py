@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -325,7 +326,7 @@ class Http:
             method,
             URL(url, encoded=True),
             headers={"Accept-Encoding": "identity", "User-Agent": self._user_agent, **headers},
-            data=body() if callable(body) else body,
+            data=body() if callable(body) else _readable(body),
             allow_redirects=False,
             timeout=timeout,
             proxy=proxy,
@@ -375,6 +376,11 @@ class Http:
 
             self._tls = ssl.create_default_context(cafile=self._ca_file)
         return self._tls
+
+
+def _readable(body: bytes | None) -> bytes | io.BytesIO | None:
+    """Long bytes as a file, which aiohttp sends piece by piece."""
+    return io.BytesIO(body) if body is not None and len(body) > 1 << 16 else body
 
 
 def require_status(response: aiohttp.ClientResponse, allowed: set[int]) -> None:

@@ -90,19 +90,24 @@ def raise_for(  # noqa: PLR0913  an answer has that many parts
     said = ": ".join(item for item in (code, words) if item)
     tail = f": {said}" if said else ""
     kind: type[RegistryError] = RegistryError
-    message = f"{ref.registry} answered {status} when we wanted to {what}{tail}"
+    message = f"{ref.registry} answered {status} when asked to {what} in {ref.repository}{tail}"
     advice: str | None = None
     retry_after = None
     if status == 401:
         kind, advice = RegistryUnauthorizedError, hint
-        message = f"{ref.registry} wants other credentials to {what} in {ref.repository}{tail}"
+        message = (
+            f"{ref.registry} wants a login, or another one, to {what} in {ref.repository}{tail}"
+        )
     elif status == 403:
         kind = RegistryForbiddenError
         advice = hint or "ask for the right to do this, or use another login"
         message = f"{ref.registry} does not allow us to {what} in {ref.repository}{tail}"
     elif status == 404:
-        kind, advice = ImageNotFoundError, "check the name; it may have been deleted"
-        message = f"{ref.registry} does not have {ref.repository}, or could not {what} there{tail}"
+        kind, advice = (
+            ImageNotFoundError,
+            "check the names of repository and tag; it may have been deleted",
+        )
+        message = f"{ref.registry} found nothing when asked to {what} in {ref.repository}{tail}"
     elif status in {408, 425, 429} or status in {500, 502, 503, 504}:
         from datetime import UTC, datetime  # noqa: PLC0415  only for this rare case
 

@@ -122,7 +122,7 @@ class Session:
             method: HTTP method.
             url: from ``url`` or from an answer of the registry.
             scopes: rights to ask a token server for.
-            what: completes "we wanted to …" in errors.
+            what: completes "when asked to …" in errors.
             allowed: statuses that are answers; any other raises.
             max_size: bytes allowed in the answer.
             headers: further headers.
@@ -214,7 +214,7 @@ class Session:
         """
         if not location:
             raise RegistryError(
-                f"{ref.registry} did not say where to go on when we wanted to {what}",
+                f"{ref.registry} did not say where to go on when asked to {what}",
                 host=ref.registry,
                 repository=ref.repository,
             )
@@ -230,7 +230,7 @@ class Session:
             target = ""
         if not target:
             raise RegistryError(
-                f"{ref.registry} sends us to an address we do not trust when we wanted to {what}",
+                f"{ref.registry} sends us to an address we do not trust when asked to {what}",
                 host=ref.registry,
                 repository=ref.repository,
             )
