@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 import aiohttp
 
 from plimsoll.kube.errors import KubeError
+from plimsoll.kube.session import open_session
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -41,11 +42,7 @@ class KubeClient:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self.config.tls, limit=32),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": self._agent},
-        )
+        self._session = open_session(self.config, agent=self._agent)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -166,7 +163,7 @@ class KubeClient:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None:
             raise RuntimeError("the session is not open")
-        headers = {"Accept": "application/json", **self.config.authorization()}
+        headers = {"Accept": "application/json"}
         if data is not None:
             headers["Content-Type"] = kind
         try:

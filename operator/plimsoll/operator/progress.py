@@ -29,14 +29,14 @@ from plimsoll.operator.state import Create
 R = TypeVar("R", PlanResult, AssembleResult, SealResult, PromoteResult)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from plimsoll.api.imagebuild import Build, ImageBuild
     from plimsoll.api.steps import StepName
     from plimsoll.arch import Arch
     from plimsoll.operator.settings import JobSettings
     from plimsoll.operator.sources import Configuration, Repositories
-    from plimsoll.operator.state import Action, JobView
+    from plimsoll.operator.state import Action, JobView, Observed
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,7 @@ class Progress:
         phase: ``Planning``, ``Assembling``, ``Sealing``, ``Promoting``, or empty when it ended.
         detail: what is waited for, for people.
         trouble_reason: set if something keeps a Job from going on.
+        starting: a pod is waited for; nothing may tell why it does not start.
         promoted: result of the last step: the build succeeded.
     """
 
@@ -55,6 +56,7 @@ class Progress:
     phase: str = ""
     detail: str = ""
     trouble_reason: str = ""
+    starting: bool = False
     actions: tuple[Action, ...] = ()
     failure: BuildFailure | None = None
     unchanged: bool = False
@@ -66,7 +68,7 @@ class Run:
 
     Args:
         build: as the status has it.
-        jobs: the Jobs that exist.
+        observed: the Jobs that exist.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  everything that a Job's manifest is made from
@@ -75,14 +77,15 @@ class Run:
         build: Build,
         configuration: Configuration,
         repositories: Repositories | None,
-        jobs: Iterable[JobView],
+        observed: Observed,
         settings: JobSettings,
     ) -> None:
         self._desired = desired
         self._build = build
         self._configuration = configuration
         self._repositories = repositories
-        self._jobs = {job.name: job for job in jobs if job.build == build.id}
+        self._jobs = {job.name: job for job in observed.jobs if job.build == build.id}
+        self._refused = observed.refused
         self._settings = settings
 
     def advance(self) -> Progress:
@@ -202,11 +205,15 @@ class Run:
                 if isinstance(action, Create) and action.manifest["kind"] == "Job"
             ]
             detail = f"waiting for Job {', '.join(sorted(names))}"
+        reason = troubled[0].trouble_reason if troubled else ""
+        if actions and self._refused:
+            reason, detail = "CreateRefused", self._refused
         return Progress(
             build=self._build,
             phase=phase,
             detail=detail,
-            trouble_reason=troubled[0].trouble_reason if troubled else "",
+            trouble_reason=reason,
+            starting=bool(actions) or any(view.phase == "waiting" for view in views),
             actions=actions,
         )
 

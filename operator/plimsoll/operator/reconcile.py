@@ -81,7 +81,7 @@ def reconcile(
     actions: tuple[Action, ...] = ()
     progress: Progress | None = None
     status = before
-    if _running(status) and _superseded(status, configuration, invalid):
+    if _running(status) and _superseded(desired, observed, configuration, invalid):
         status = _end(desired, status, "Cancelled", now)
     if configuration is not None and invalid is None:
         desired = desired.model_copy(update={"status": status})
@@ -91,7 +91,7 @@ def reconcile(
                 status = _start(desired, configuration, repositories, why, now)
                 desired = desired.model_copy(update={"status": status})
         if _running(status) and status.build is not None:
-            run = Run(desired, status.build, configuration, repositories, observed.jobs, settings)
+            run = Run(desired, status.build, configuration, repositories, observed, settings)
             progress = run.advance()
             status, actions = _after(desired, progress, now)
 
@@ -107,7 +107,7 @@ def reconcile(
     )
     return Plan(
         status=status,
-        actions=(*actions, *_clean(status, observed)),
+        actions=(*actions, *_clean(desired, observed)),
         events=conditions.events(before, status, look),
         requeue_after=_requeue(desired, status, progress, missing, now),
     )
@@ -118,18 +118,25 @@ def _running(status: ImageBuildStatus) -> bool:
 
 
 def _superseded(
-    status: ImageBuildStatus,
+    desired: ImageBuild,
+    observed: Observed,
     configuration: Configuration | None,
     invalid: InvalidSpecError | None,
 ) -> bool:
     """Whether the running build makes something that nobody wants any more."""
-    build = status.build
+    build = desired.status.build
     if build is None or build.sealed is not None:
         # Its tags are about to move; the next build will move them again.
         return False
     if invalid is not None:
         return True
-    return configuration is not None and build.inputs.configuration != configuration.hash
+    if configuration is None:
+        return False
+    if build.inputs.configuration != configuration.hash:
+        return True
+    # Jobs cannot be changed, so trouble with one may be what the new spec is to end.
+    troubled = any(job.trouble for job in observed.jobs if job.build == build.id)
+    return build.inputs.generation != desired.metadata.generation and troubled
 
 
 def _start(
@@ -226,17 +233,20 @@ def _end(
     return status.model_copy(update={"build": build, "history": [record, *status.history][:keep]})
 
 
-def _clean(status: ImageBuildStatus, observed: Observed) -> list[Action]:
+def _clean(desired: ImageBuild, observed: Observed) -> list[Action]:
     """Stop the Jobs of ended builds; remove what the history no longer knows."""
+    status, namespace = desired.status, desired.metadata.namespace
     current = status.build.id if status.build is not None and _running(status) else ""
     kept = {record.id for record in status.history} | {current}
     actions: list[Action] = []
     for gone in sorted({job.build for job in observed.jobs} - kept):
         # The Jobs go last: they are what tells that there is something to remove.
-        actions.append(Delete("ConfigMap", gone))
-        actions += [Delete("Job", job.name) for job in observed.jobs if job.build == gone]
+        actions.append(Delete("ConfigMap", namespace, gone))
+        actions += [
+            Delete("Job", namespace, job.name) for job in observed.jobs if job.build == gone
+        ]
     actions += [
-        Delete("Job", job.name)
+        Delete("Job", namespace, job.name)
         for job in observed.jobs
         if job.build in kept and job.build != current and not job.finished
     ]
@@ -252,7 +262,7 @@ def _requeue(
 ) -> timedelta | None:
     waits: list[timedelta] = []
     if progress is not None and progress.phase:
-        waits.append(TROUBLE_INTERVAL if progress.trouble_reason else UNWATCHED_INTERVAL)
+        waits.append(TROUBLE_INTERVAL if progress.starting else UNWATCHED_INTERVAL)
     if missing is not None or desired.spec.image_from is not None:
         waits.append(UNWATCHED_INTERVAL)
     if not desired.spec.suspend:

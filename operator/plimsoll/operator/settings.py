@@ -59,6 +59,8 @@ class Settings:
         workers: objects reconciled at the same time (``PLIMSOLL_WORKERS``).
         resync: seconds after which an object is looked at with no event
             (``PLIMSOLL_RESYNC_SECONDS``).
+        trusted_hosts: hosts of package repositories at addresses that are refused otherwise:
+            loopback, link-local (``PLIMSOLL_TRUSTED_HOSTS``).
         log_level: ``debug``, ``info``, ``warning`` or ``error`` (``PLIMSOLL_LOG_LEVEL``).
     """
 
@@ -67,6 +69,7 @@ class Settings:
     port: int = 8080
     workers: int = 4
     resync: float = 600.0
+    trusted_hosts: tuple[str, ...] = ()
     log_level: str = "info"
 
     @classmethod
@@ -117,6 +120,7 @@ class Settings:
             port=number("PORT", 8080),
             workers=number("WORKERS", 4),
             resync=float(number("RESYNC_SECONDS", 600)),
+            trusted_hosts=words("TRUSTED_HOSTS"),
             log_level=level,
         )
 

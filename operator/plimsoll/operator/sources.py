@@ -74,6 +74,8 @@ def configuration(desired: ImageBuild, observed: Observed) -> Configuration:
         InvalidSpecError: with the place of the fault.
         MissingError: the ConfigMap or its entry is not there.
     """
+    if observed.fault:
+        raise InvalidSpecError(observed.fault, hint="correct the spec")
     spec = desired.spec
     image = spec.image if spec.image is not None else _from_config_map(desired, observed)
     _check_image(image)

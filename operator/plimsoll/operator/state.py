@@ -56,11 +56,15 @@ class Observed:
         jobs: the Jobs it owns.
         repositories: the PackageRepos it refers to, by name; those that exist.
         config_map: data of the ConfigMap that ``imageFrom`` names; ``None`` if it is missing.
+        fault: what is wrong with the spec, if it could not even be read.
+        refused: what the API server refused to create, as a sentence.
     """
 
     jobs: tuple[JobView, ...] = ()
     repositories: Mapping[str, PackageRepo] = field(default_factory=dict)
     config_map: Mapping[str, str] | None = None
+    fault: str = ""
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,7 @@ class Delete:
     """Delete an object; that it is gone already is as good."""
 
     kind: Literal["ConfigMap", "Job"]
+    namespace: str
     name: str
 
 

@@ -1,0 +1,128 @@
+"""Takes keys from the queue and reconciles them, with errors waited out."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from plimsoll.errors import Error
+from plimsoll.kube.errors import KubeError
+from plimsoll.operator.workqueue import Key, Workqueue
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from plimsoll.operator.controller import Done
+    from plimsoll.operator.metrics import Metrics
+
+FIRST_DELAY = 0.2
+LAST_DELAY = 300.0
+
+log = structlog.get_logger(__name__)
+
+
+class Controller(Protocol):
+    """Reconciles the objects of one kind."""
+
+    async def reconcile(self, key: Key) -> Done:
+        """Look at one object and do what is to be done."""
+
+
+class Manager:
+    """The queue, its workers, and who refers to which PackageRepo.
+
+    Args:
+        controllers: by kind.
+        workers: objects reconciled at the same time.
+        resync: seconds after which every object is looked at again, even with no event.
+    """
+
+    def __init__(
+        self,
+        controllers: Mapping[str, Controller],
+        metrics: Metrics,
+        *,
+        workers: int,
+        resync: float,
+    ) -> None:
+        self.queue = Workqueue()
+        self.last_event = time.monotonic()
+        self._controllers = controllers
+        self._metrics = metrics
+        self._workers = workers
+        self._resync = resync
+        self._failures: dict[Key, int] = {}
+        self._references: dict[Key, frozenset[str]] = {}
+        metrics.queue.set_function(lambda: len(self.queue))
+
+    def notice(self, key: Key) -> None:
+        """Something happened to an object."""
+        self.last_event = time.monotonic()
+        self._metrics.last_event.set_to_current_time()
+        self.queue.add(key)
+
+    def notice_repository(self, namespace: str, name: str) -> None:
+        """Something happened to a PackageRepo: those who use it look too."""
+        self.notice(Key("PackageRepo", namespace, name))
+        for user, names in self._references.items():
+            if user.namespace == namespace and name in names:
+                self.queue.add(user)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._workers):
+                    group.create_task(self._work())
+        finally:
+            self.queue.close()
+
+    async def _work(self) -> None:
+        while True:
+            key = await self.queue.get()
+            try:
+                await self._reconcile(key)
+            finally:
+                self.queue.done(key)
+
+    async def _reconcile(self, key: Key) -> None:
+        started = time.monotonic()
+        try:
+            done = await self._controllers[key.kind].reconcile(key)
+        except KubeError as error:
+            conflict = error.status == 409
+            self._again(key, "conflict" if conflict else "error", error.message)
+        except Error as error:
+            self._again(key, "error", str(error))
+        except Exception as error:
+            # One object that we cannot cope with must not stop the others.
+            log.exception("reconciliation failed", object=str(key))
+            self._again(key, "error", repr(error))
+        else:
+            self._failures.pop(key, None)
+            self._after(key, done)
+            self._metrics.results.labels(key.kind, "done").inc()
+        finally:
+            self._metrics.seconds.labels(key.kind).observe(time.monotonic() - started)
+
+    def _after(self, key: Key, done: Done) -> None:
+        if done.gone:
+            self._references.pop(key, None)
+            return
+        self._references[key] = done.repositories
+        wait = self._resync * random.uniform(0.9, 1.0)  # noqa: S311  spreads load
+        if done.requeue_after is not None:
+            wait = min(wait, done.requeue_after.total_seconds())
+        self.queue.add_after(key, max(wait, 0.05))
+
+    def _again(self, key: Key, result: str, message: str) -> None:
+        count = self._failures[key] = self._failures.get(key, 0) + 1
+        delay = min(FIRST_DELAY * 2 ** min(count - 1, 20), LAST_DELAY)
+        self._metrics.results.labels(key.kind, result).inc()
+        if result != "conflict":
+            log.warning("trying again", object=str(key), error=message, seconds=delay)
+        self.queue.add_after(key, delay)
