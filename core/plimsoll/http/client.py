@@ -115,7 +115,7 @@ class Http:
         self._environ = os.environ if environ is None else environ
         self._guard = None if allow_private else Guard(trusted_hosts | proxy_hosts(self._environ))
         self._ca_file = ca_file
-        self._user_agent = user_agent
+        self._always = {"Accept-Encoding": "identity", "User-Agent": user_agent}
         self._sessions: dict[Reach, aiohttp.ClientSession] = {}
         self._tls: ssl.SSLContext | None = None
 
@@ -316,6 +316,8 @@ class Http:
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise HttpError(f"{public_url(url)} is no http or https URL")
         proxy, proxy_headers = transport.proxy_settings(proxy_for(url, self._environ))
+        # A tunnel's opening carries the proxy's credentials; without one the request does.
+        tunnelled = parts.scheme == "https"
         timeout = aiohttp.ClientTimeout(
             total=self.timeouts.total + size / self.timeouts.min_rate,
             connect=None,
@@ -325,13 +327,13 @@ class Http:
         return await self._session(self._limit(parts.hostname, sent_by)).request(
             method,
             URL(url, encoded=True),
-            headers={"Accept-Encoding": "identity", "User-Agent": self._user_agent, **headers},
+            headers={**self._always, **headers, **({} if tunnelled else proxy_headers)},
             data=body() if callable(body) else _readable(body),
             allow_redirects=False,
             timeout=timeout,
             proxy=proxy,
-            proxy_headers=proxy_headers,
-            ssl=self._context() if parts.scheme == "https" else True,
+            proxy_headers=proxy_headers if tunnelled else None,
+            ssl=self._context() if tunnelled else True,
         )
 
     def _limit(self, host: str, sent_by: str | None) -> Reach:

@@ -56,8 +56,8 @@ def redirect_target(current: str, location: str) -> str:
     Raises:
         HttpError: for anything but http and https, and for a way from https down to http.
     """
-    target = quote(urljoin(current, location), safe=_SAFE)
     try:
+        target = quote(urljoin(current, location), safe=_SAFE)
         parts = urlsplit(target)
         _ = parts.port
     except ValueError:
@@ -72,13 +72,13 @@ def redirect_target(current: str, location: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def proxy_settings(proxy: str | None) -> tuple[str | None, dict[str, str] | None]:
+def proxy_settings(proxy: str | None) -> tuple[str | None, dict[str, str]]:
     """A proxy's URL without its user information, and the headers that carry it."""
     if proxy is None:
-        return None, None
+        return None, {}
     bare, headers = split_userinfo(proxy, None)
     secret = headers.get("Authorization")
-    return bare, None if secret is None else {"Proxy-Authorization": secret}
+    return bare, {} if secret is None else {"Proxy-Authorization": secret}
 
 
 @asynccontextmanager

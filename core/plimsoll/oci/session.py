@@ -218,8 +218,8 @@ class Session:
                 host=ref.registry,
                 repository=ref.repository,
             )
-        target = urljoin(current, location)
         try:
+            target = urljoin(current, location)
             now, then = urlsplit(current), urlsplit(target)
             if then.scheme == "http" and now.scheme == "https":
                 if then.hostname == now.hostname:
