@@ -168,3 +168,13 @@ def test_a_record_that_cannot_be_read_excludes_only_its_package():
     assert resolve(["a"], [repository(package("a", "1"), broken)])["a"].version == "1"
     error = failure(["a"], repository(broken))
     assert "unknown operator" in error.message
+
+
+def test_a_long_chain_is_cut_in_the_message_only():
+    chain = [package(f"p{n}", needs=f"p{n + 1}") for n in range(40)]
+    error = failure(["p0"], repository(*chain))
+    assert len(error.reasons) == 41
+    lines = error.message.splitlines()
+    assert len(lines) == 18
+    assert lines[9] == "- (25 more such steps)"
+    assert lines[-1] == "- p39-1-r0 needs p40, but nothing provides p40"

@@ -13,8 +13,8 @@ from plimsoll.apk.solver.facts import (
     SameEverywhere,
 )
 from plimsoll.apk.solver.hints import listing, near_names, why_not
+from plimsoll.apk.solver.minimal import minimise
 from plimsoll.apk.solver.model import PackageNotFoundError, UnsatisfiableError
-from plimsoll.apk.solver.sat import LimitError, Sat
 from plimsoll.apk.version import Constraint, Operator
 
 if TYPE_CHECKING:
@@ -25,10 +25,8 @@ if TYPE_CHECKING:
     from plimsoll.apk.solver.sat import Clause
     from plimsoll.apk.solver.universe import Universe
 
-#: Contradictions allowed in one try to do without a clause.
-_TRY_LIMIT = 1_000
-#: More clauses than this are told as they are.
-_MOST_CLAUSES = 600
+#: More reasons than this are cut in the middle of the message; ``reasons`` has all.
+_MOST_REASONS = 16
 
 
 def explain(
@@ -55,7 +53,7 @@ def explain(
                 )
     several = len(universes) > 1
     reasons = list(dict.fromkeys(_tell(_from_the_request(world, facts), several=several)))
-    told = "\n- ".join(("", *reasons))
+    told = "\n- ".join(("", *_shortened(reasons)))
     return UnsatisfiableError(
         f"no packages fulfil the request{f' for {where}' if where else ''}:{told}",
         reasons=reasons,
@@ -63,43 +61,12 @@ def explain(
     )
 
 
-def minimise(core: Sequence[Clause]) -> list[Clause]:
-    """A part of ``core`` that still contradicts itself and of which nothing can be left out."""
-    # What was found last is farthest from the request: try to do without it first.
-    clauses = sorted(core, key=lambda c: -max((abs(v) for v in c.literals), default=0))
-    if len(clauses) > _MOST_CLAUSES:
-        return clauses
-    position = 0
-    while position < len(clauses):
-        fewer = _contradiction(clauses[:position] + clauses[position + 1 :])
-        if fewer is None:
-            position += 1
-        else:
-            clauses = fewer
-    return clauses
-
-
-def _contradiction(clauses: Sequence[Clause]) -> list[Clause] | None:
-    """The clauses of these that contradict each other, or ``None``."""
-    sat = Sat(limit=_TRY_LIMIT)
-    for _ in range(max((abs(v) for c in clauses for v in c.literals), default=0)):
-        sat.variable()
-    for place, clause in enumerate(clauses):
-        sat.add(clause.literals, place)
-
-    def decide() -> int | None:
-        for clause in clauses:
-            values = [(literal, sat.value[abs(literal)]) for literal in clause.literals]
-            if not any(value is (v > 0) or (v < 0 and value is None) for v, value in values):
-                return next(v for v, value in values if value is None)
-        return None
-
-    try:
-        if sat.solve(decide):
-            return None
-    except LimitError:
-        return None
-    return [clauses[place] for place in sorted(clause.fact for clause in sat.core)]
+def _shortened(reasons: Sequence[str]) -> list[str]:
+    if len(reasons) <= _MOST_REASONS:
+        return list(reasons)
+    half = _MOST_REASONS // 2
+    left_out = len(reasons) - 2 * half
+    return [*reasons[:half], f"({left_out} more such steps)", *reasons[-half:]]
 
 
 def _from_the_request(world: Sequence[str], facts: Sequence[Fact]) -> list[Fact]:

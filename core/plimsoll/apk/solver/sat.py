@@ -51,6 +51,8 @@ class Sat:
 
     Attributes:
         value: variable → true, false, or ``None`` while open. Index 0 is unused.
+        trail: the literals that hold now, in the order in which they came to hold.
+        contradictions: how many ``solve`` has met so far.
         core: after ``solve`` returned false: the stated clauses that contradict each other.
     """
 
@@ -62,12 +64,13 @@ class Sat:
     ) -> None:
         self.value: list[bool | None] = [None]
         self.core: list[Clause] = []
+        self.trail: list[int] = []
+        self.contradictions = 0
         self._exclusions = exclusions
         self._limit = limit
         self._level: list[int] = [0]
         self._reason: list[Clause | None] = [None]
         self._watchers: dict[int, list[Clause]] = {}
-        self._trail: list[int] = []
         self._marks: list[int] = []
         self._seen = 0
         self._contradiction: Clause | None = None
@@ -97,22 +100,22 @@ class Sat:
         Raises:
             LimitError: too many contradictions.
         """
-        contradictions = 0
+        allowed = self.contradictions + self._limit
         while True:
             conflict = self._contradiction or self._propagate()
             if conflict is None:
                 literal = decide()
                 if literal is None:
                     return True
-                self._marks.append(len(self._trail))
+                self._marks.append(len(self.trail))
                 self._assign(literal, None)
                 continue
             if not self._marks:
                 self._contradiction = conflict
                 self.core = self._trace(conflict)
                 return False
-            contradictions += 1
-            if contradictions > self._limit:
+            self.contradictions += 1
+            if self.contradictions > allowed:
                 raise LimitError
             learned, level = self._analyse(conflict)
             self._backtrack(level)
@@ -140,12 +143,12 @@ class Sat:
         self.value[variable] = literal > 0
         self._level[variable] = len(self._marks)
         self._reason[variable] = reason
-        self._trail.append(literal)
+        self.trail.append(literal)
 
     def _propagate(self) -> Clause | None:
         """Draw all consequences; returns a clause that is broken by them."""
-        while self._seen < len(self._trail):
-            literal = self._trail[self._seen]
+        while self._seen < len(self.trail):
+            literal = self.trail[self._seen]
             self._seen += 1
             conflict = self._propagate_clauses(-literal)
             if conflict is None and literal > 0:
@@ -195,7 +198,7 @@ class Sat:
         seen: set[int] = set()
         lower: list[int] = []
         open_here = 0
-        position = len(self._trail)
+        position = len(self.trail)
         clause: Clause = conflict
         while True:
             for literal in clause.literals:
@@ -211,7 +214,7 @@ class Sat:
                     parents += self._trace_clauses(variable)
             while True:
                 position -= 1
-                pivot = self._trail[position]
+                pivot = self.trail[position]
                 if abs(pivot) in seen and self._level[abs(pivot)] == level:
                     break
             open_here -= 1
@@ -228,12 +231,12 @@ class Sat:
     def _backtrack(self, level: int) -> None:
         if len(self._marks) <= level:
             return
-        for literal in self._trail[self._marks[level] :]:
+        for literal in self.trail[self._marks[level] :]:
             self.value[abs(literal)] = None
             self._reason[abs(literal)] = None
-        del self._trail[self._marks[level] :]
+        del self.trail[self._marks[level] :]
         del self._marks[level:]
-        self._seen = len(self._trail)
+        self._seen = len(self.trail)
 
     def _trace_clauses(self, variable: int) -> list[Clause]:
         """The clauses that fix a variable before any decision."""
