@@ -7,7 +7,9 @@ the server turns into a denial: a request that is not understood is never admitt
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from plimsoll.webhook.errors import BadReviewError
@@ -16,6 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 MAX_BODY = 3 * 1024 * 1024
+#: Objects that the API server sends are nested about 25 levels deep.
+MAX_DEPTH = 100
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 #: Containers of a pod spec: field → how messages name one.
 _CONTAINERS = {
@@ -107,10 +114,11 @@ def decode(body: bytes) -> dict[str, Any]:
     """
     if len(body) > MAX_BODY:
         raise BadReviewError(f"the request has more than {MAX_BODY} bytes")
+    # Before the decoder, which would only stop at the interpreter's own limit.
+    if _depth(body) > MAX_DEPTH and _depth(_STRINGS.sub(b"", body)) > MAX_DEPTH:
+        raise BadReviewError(f"the request is nested more than {MAX_DEPTH} levels deep")
     try:
         value = json.loads(body, object_pairs_hook=_unique, parse_constant=_no_constant)
-    except RecursionError:
-        raise BadReviewError("the request is nested too deeply") from None
     except ValueError as error:
         raise BadReviewError(f"the request is no valid JSON: {str(error)[:200]}") from None
     if not isinstance(value, dict):
@@ -305,6 +313,11 @@ def _text(holder: Mapping[str, Any], key: str) -> str:
 
 def _gk(group: str, kind: str) -> str:
     return f"{kind}.{group}" if group else kind or "an object without kind"
+
+
+def _depth(body: bytes) -> int:
+    """How deep brackets are nested; those in strings are counted too."""
+    return max(accumulate(map(_STEPS.__getitem__, body.translate(None, _NOT_BRACKETS))), default=0)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
