@@ -255,12 +255,13 @@ def _keys(authority: Authority, secrets: Secrets) -> tuple[PublicKey, ...]:
     key = authority.key
     if key is None or key.kms is not None:
         return ()
-    path, pem = ".key.data", (key.data or "").encode()
-    if key.secret_ref is not None:
-        path, pem = ".key.secretRef", _from_secret(key.secret_ref, secrets)
+    path = ".key.data" if key.secret_ref is None else ".key.secretRef"
     try:
+        pem = (key.data or "").encode()
+        if key.secret_ref is not None:
+            pem = _from_secret(key.secret_ref, secrets)
         return load_public_keys(pem, hash_algorithm=key.hash_algorithm)
-    except InvalidKeyError as error:
+    except (InvalidKeyError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
 
 
