@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from plimsoll.apk.index import IndexEntry
 from plimsoll.apk.installed import (
     InstalledFile,
     InstalledPackage,
@@ -16,6 +15,7 @@ from plimsoll.apk.tarfmt import Type
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from plimsoll.apk.index import IndexEntry
     from plimsoll.builder.cache import CachedPackage
     from plimsoll.builder.tree import Installed, Tree
 
@@ -24,27 +24,7 @@ FOLDER = "usr/lib/apk/db"
 
 def index_entry(package: CachedPackage) -> IndexEntry:
     """What an index would say of a package, from the package itself."""
-    info = package.info
-    return IndexEntry(
-        name=info.name,
-        version=info.version,
-        arch=info.arch,
-        checksum=package.checksum,
-        size=package.size,
-        installed_size=info.installed_size,
-        description=info.description,
-        url=info.url,
-        license=info.license,
-        origin=info.origin,
-        maintainer=info.maintainer,
-        build_time=info.build_time,
-        commit=info.commit,
-        depends=info.depends,
-        provides=info.provides,
-        install_if=info.install_if,
-        replaces=info.replaces,
-        provider_priority=info.provider_priority,
-    )
+    return package.info.index_entry(package.checksum, package.size)
 
 
 def record(installed: Installed) -> InstalledPackage:

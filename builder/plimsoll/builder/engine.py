@@ -21,6 +21,7 @@ from plimsoll.builder.fetch import MAX_PACKAGE, Fetcher
 from plimsoll.builder.groups import layer_groups
 from plimsoll.builder.layers import Layer, make_layers
 from plimsoll.builder.lock import make_lock
+from plimsoll.builder.logins import Logins
 from plimsoll.builder.ociimage import (
     CREATED,
     ArchImage,
@@ -113,9 +114,11 @@ class Engine:
         self.store = Store(settings.cache_dir)
         self.cache = PackageCache(self.store, settings.limits)
         self.http = Http()
+        self.logins = Logins()
         self.repositories = Repositories(
             self.http,
             self.store,
+            self.logins,
             offline=settings.offline,
             max_index_size=settings.max_index,
             max_download=settings.max_http,
@@ -152,7 +155,8 @@ class Engine:
             UnsatisfiableError: there is no solution, and why.
             Error: a repository or a key cannot be had or trusted.
         """
-        check_supported(config)
+        config = self._checked(config)
+        sources = self.logins.strip_sources(sources)
         keys = await self.repositories.keys(config.contents.keyring)
         repositories = await self.repositories.open(
             config.contents, keys, sources, ignore_signatures=self.settings.ignore_signatures
@@ -197,7 +201,7 @@ class Engine:
         Raises:
             Error: a package cannot be had or trusted, or the configuration cannot be fulfilled.
         """
-        check_supported(config)
+        config = self._checked(config)
         notes = {**config.annotations, **(annotations or {})}
         key = self._key(config, lock, arch, name, notes)
         known = await asyncio.to_thread(self._recall, key, arch)
@@ -261,10 +265,15 @@ class Engine:
             except CorruptEntryError:
                 self.cache.forget(package)
 
+    def _checked(self, config: ImageConfiguration) -> ImageConfiguration:
+        check_supported(config)
+        return self.logins.strip_config(config)
+
     def _fetcher(self) -> Fetcher:
         return Fetcher(
             self.http,
             self.cache,
+            self.logins,
             offline=self.settings.offline,
             max_size=self.settings.max_http,
             progress=self.events.fetched,

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self
 
 from plimsoll.builder.concurrently import run_all
-from plimsoll.builder.repositories import RepositoryError, auth_headers, local_path
+from plimsoll.builder.repositories import RepositoryError, local_path
 from plimsoll.builder.store import storage_errors
 from plimsoll.http import HttpError, public_url
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from plimsoll.builder.cache import CachedPackage, PackageCache
     from plimsoll.builder.lock import LockedPackage
+    from plimsoll.builder.logins import Logins
     from plimsoll.http import Http
 
 MAX_PACKAGE = 8 << 30
@@ -31,15 +32,17 @@ class Fetcher:
     Args:
         http: connections.
         cache: where packages go.
+        logins: for hosts that ask for one.
         offline: do not download.
         max_size: most bytes of a package file whose size is not known.
         progress: told of each package that was verified just now.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (settings, by name)
         self,
         http: Http,
         cache: PackageCache,
+        logins: Logins,
         *,
         offline: bool = False,
         max_size: int = MAX_PACKAGE,
@@ -47,6 +50,7 @@ class Fetcher:
     ) -> None:
         self._http = http
         self._cache = cache
+        self._logins = logins
         self._offline = offline
         self._max_size = max_size
         self._progress = progress
@@ -146,7 +150,7 @@ class Fetcher:
                     path,
                     expected_size=package.file_size,
                     max_size=self._max_size,
-                    headers=auth_headers(package.url),
+                    headers=self._logins.headers(package.url),
                 )
             except HttpError as error:
                 if error.status == 404:

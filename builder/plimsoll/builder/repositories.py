@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from plimsoll.api.image import Contents
     from plimsoll.api.steps import RepositorySource
     from plimsoll.arch import Arch
+    from plimsoll.builder.logins import Logins
 
 MAX_KEY = 64 << 10
 INDEX_FILE = "APKINDEX.tar.gz"
@@ -110,15 +110,17 @@ class Repositories:
     Args:
         http: connections.
         store: the cache directory.
+        logins: for hosts that ask for one.
         offline: use only what is cached or local.
         max_index_size: most bytes an index may inflate to.
         max_download: most bytes an index may have as it is sent.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (settings, by name)
         self,
         http: Http,
         store: Store,
+        logins: Logins,
         *,
         offline: bool = False,
         max_index_size: int = MAX_INDEX_SIZE,
@@ -126,6 +128,7 @@ class Repositories:
     ) -> None:
         self._http = http
         self._store = store
+        self._logins = logins
         self._offline = offline
         self._max_index_size = max_index_size
         self._max_download = max_download
@@ -233,7 +236,7 @@ class Repositories:
             answer = await self._http.get(
                 url,
                 max_size=self._max_download,
-                headers=auth_headers(url),
+                headers=self._logins.headers(url),
                 etag=meta.get("etag"),
                 last_modified=meta.get("last_modified"),
             )
@@ -288,7 +291,7 @@ class Repositories:
                 )
             return cached
         data = await self._http.get_bytes(
-            location, max_size=max_size, headers=auth_headers(location)
+            location, max_size=max_size, headers=self._logins.headers(location)
         )
         await asyncio.to_thread(self._keep, "documents", key, {}, data)
         return data
@@ -332,17 +335,6 @@ def parse_repository(text: str) -> tuple[str, str]:
         tag, text = match.groups()
     is_url(text)
     return text.rstrip("/"), tag
-
-
-def auth_headers(url: str) -> dict[str, str]:
-    """Credentials for a URL from ``HTTP_AUTH=basic:HOST:USER:PASSWORD``."""
-    import base64  # noqa: PLC0415  (rarely needed)
-
-    kind, _, rest = os.environ.get("HTTP_AUTH", "").partition(":")
-    host, _, login = rest.partition(":")
-    if kind != "basic" or not host or host != urlsplit(url).hostname:
-        return {}
-    return {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
 
 
 def _no_index(url: str, arch: Arch, why: str) -> RepositoryError:

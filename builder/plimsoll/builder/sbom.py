@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from plimsoll.builder.licences import NO_ASSERTION, Licences
 from plimsoll.builder.ociimage import timestamp
-from plimsoll.builder.spdx import Graph, apk_purl, document, element_id, oci_purl, purl_reference
+from plimsoll.builder.spdx import (
+    Graph,
+    apk_purl,
+    document,
+    element_id,
+    oci_purl,
+    purl_reference,
+    renamed,
+)
 from plimsoll.oci.model import OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST
 
 if TYPE_CHECKING:
@@ -119,24 +127,23 @@ def image_sbom(tree: Tree, subject: Subject, warn: Callable[[str], None] = lambd
     return document(f"sbom-{subject.digest}", when, tool(), image, graph)
 
 
-def index_sbom(name: str, digest: str, images: Iterable[Descriptor], created: int) -> bytes:
-    """The SPDX document of an index: which images are its variants.
+def index_sbom(
+    name: str, digest: str, images: Iterable[tuple[Descriptor, bytes]], created: int
+) -> bytes:
+    """The SPDX document of an index: its images, each with everything that its own document says.
 
     Args:
         name: repository.
         digest: of the index.
-        images: its members.
+        images: its members with their documents.
         created: seconds since the epoch.
     """
     graph = Graph()
     top = graph.add(_variant(name, digest, {"mediaType": OCI_INDEX}, "Multi-arch image index"))
-    for image in sorted(images, key=lambda d: str(d.platform)):
-        platform = image.platform
-        qualifiers = {"mediaType": OCI_MANIFEST, "os": "linux"}
-        if platform is not None:
-            qualifiers["arch"] = platform.architecture
-        member = graph.add(_variant(name, image.digest, qualifiers, f"Image for {platform}"))
-        graph.relate(member, "VARIANT_OF", top)
+    for image, own in sorted(images, key=lambda pair: str(pair[0].platform)):
+        slug = str(image.platform).partition("/")[2].replace("/", "-")
+        for member in graph.merge(renamed(json.loads(own), slug), NO_ASSERTION):
+            graph.relate(member, "VARIANT_OF", top)
     return document(f"sbom-{digest}", timestamp(created), tool(), top, graph)
 
 

@@ -55,6 +55,27 @@ def oci_purl(name: str, digest: str, qualifiers: Mapping[str, str]) -> str:
     return f"pkg:oci/{base}@{digest}" + (f"?{query}" if query else "")
 
 
+def renamed(document: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """The document with a prefix in every identifier of a package, for merging with its likes."""
+
+    def name(old: str) -> str:
+        return old if old == DOCUMENT else f"SPDXRef-{prefix}-{old.removeprefix('SPDXRef-')}"
+
+    return {
+        **document,
+        "documentDescribes": [name(item) for item in document.get("documentDescribes", [])],
+        "packages": [{**p, "SPDXID": name(p["SPDXID"])} for p in document["packages"]],
+        "relationships": [
+            relationship(
+                name(item["spdxElementId"]),
+                item["relationshipType"],
+                name(item["relatedSpdxElement"]),
+            )
+            for item in document["relationships"]
+        ],
+    }
+
+
 @dataclass(slots=True)
 class Graph:
     """Packages and relationships of a document in the making, each identifier once."""
@@ -63,6 +84,7 @@ class Graph:
     relationships: list[dict[str, str]] = field(default_factory=list)
     licences: dict[str, dict[str, Any]] = field(default_factory=dict)
     _ids: set[str] = field(default_factory=set)
+    _related: set[tuple[str, str, str]] = field(default_factory=set)
 
     def add(self, package: dict[str, Any]) -> str:
         """Add a package unless its identifier is there; returns the identifier."""
@@ -74,9 +96,9 @@ class Graph:
 
     def relate(self, one: str, kind: str, other: str) -> None:
         """Add a relationship unless it is there."""
-        item = relationship(one, kind, other)
-        if item not in self.relationships:
-            self.relationships.append(item)
+        if (one, kind, other) not in self._related:
+            self._related.add((one, kind, other))
+            self.relationships.append(relationship(one, kind, other))
 
     def merge(self, document: Mapping[str, Any], supplier: str) -> list[str]:
         """Take over a package's own document, without its files.

@@ -167,5 +167,5 @@ def _write_sboms(folder: Path, images: Sequence[ArchImage], name: str, digest: s
         for image in images:
             (folder / f"sbom-{image.arch.apk}.spdx.json").write_bytes(image.sbom)
         created = max(image.created for image in images)
-        document = index_sbom(name, digest, (x.descriptor for x in images), created)
+        document = index_sbom(name, digest, ((x.descriptor, x.sbom) for x in images), created)
         (folder / "sbom-index.spdx.json").write_bytes(document)

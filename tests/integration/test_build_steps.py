@@ -1,0 +1,193 @@
+"""The four steps of a build against real registries, as Jobs run them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from apk_repository import Repository
+from gotools import tool
+from plimsoll.signing.privatekey import generate_key
+from registries import crane_registry, distribution_registry
+
+pytestmark = pytest.mark.integration
+
+NOW = datetime(2026, 11, 21, 6, 44, tzinfo=UTC)
+
+
+@pytest.fixture(params=[distribution_registry, crane_registry], ids=["tag fallback", "referrers"])
+def registry(request):
+    with request.param() as server:
+        yield server
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    made = Repository(tmp_path / "repo")
+    made.add("base", {"etc/os-release": "ID=test\nNAME=Test\nVERSION_ID=1\n"}, licenses=("MIT",))
+    made.add("app", {"usr/bin/app": "x" * 5000}, "2.1-r3", depends=("base",))
+    made.write()
+    return made
+
+
+class Build:
+    """One build: its request, and how to run its steps as processes."""
+
+    def __init__(self, tmp: Path, registry, repository: Repository) -> None:
+        self.tmp = tmp
+        self.image = f"{registry.host}/team/app"
+        self.keys = tmp / "keys"
+        self.keys.mkdir()
+        key = generate_key()
+        (self.keys / "cosign.key").write_bytes(key.to_pem("secret"))
+        (self.keys / "cosign.password").write_text("secret")
+        (self.keys / "cosign.pub").write_bytes(key.public.pem)
+        self.request = {
+            "buildId": "b1",
+            "name": "app",
+            "namespace": "team",
+            "uid": "1-2-3",
+            "image": {
+                "contents": {"packages": ["app"]},
+                "entrypoint": {"command": "/usr/bin/app"},
+                "accounts": {"run-as": "65532"},
+            },
+            "repositories": [
+                {
+                    "url": str(repository.root),
+                    "keys": {repository.key.name: repository.key.public_pem().decode()},
+                }
+            ],
+            "archs": ["amd64", "arm64"],
+            "output": {
+                "repository": self.image,
+                "tags": ["latest", "${timestamp}", "v${package.app.version}"],
+            },
+            "started": NOW.isoformat(),
+            "builderId": "https://plimsoll.dev/test",
+        }
+
+    def step(self, name: str, *arguments: str, status: int = 0) -> dict:
+        (self.tmp / "request.json").write_text(json.dumps(self.request))
+        result = self.tmp / "result.json"
+        result.unlink(missing_ok=True)
+        done = subprocess.run(
+            [
+                *(str(Path(sys.executable).with_name("plimsoll")), "step", name),
+                *("--request", str(self.tmp / "request.json"), "--result", str(result)),
+                *arguments,
+            ],
+            env={**os.environ, "PLIMSOLL_CACHE_DIR": str(self.tmp / "cache")},
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == status, done.stderr
+        return json.loads(result.read_text())
+
+    def until_seal(self) -> tuple[dict, list[str], dict]:
+        plan = self.step("plan")
+        arguments = ["--plan-lock", plan["lock"], "--key", str(self.keys)]
+        for arch in self.request["archs"]:
+            done = self.step("assemble", "--arch", arch, "--plan-lock", plan["lock"])
+            arguments += ["--assembled", json.dumps(done)]
+        return plan, arguments, self.step("seal", *arguments)
+
+    def cosign(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [
+                str(tool("cosign")),
+                *arguments,
+                *("--key", str(self.keys / "cosign.pub"), "--insecure-ignore-tlog=true"),
+                "--allow-http-registry",
+            ],
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+def crane(*arguments: str) -> str:
+    done = subprocess.run(
+        [str(tool("crane")), *arguments, "--insecure"],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def referrers_count(build: Build, digest: str) -> int:
+    done = crane("manifest", f"{build.image}:sha256-{digest[7:]}")
+    return len(json.loads(done)["manifests"])
+
+
+def test_from_request_to_tags(tmp_path, registry, repository):
+    build = Build(tmp_path, registry, repository)
+    plan, _, sealed = build.until_seal()
+    assert plan["packages"] == 4
+    assert plan["tags"] == ["latest", "20261121064400", "v2.1-r3"]
+    assert not plan["unchanged"]
+    assert sealed["signed"]
+    index = json.loads(crane("manifest", f"{build.image}@{sealed['digest']}"))
+    assert [m["platform"]["architecture"] for m in index["manifests"]] == ["amd64", "arm64"]
+
+    tags = [argument for tag in plan["tags"] for argument in ("--tag", tag)]
+    promoted = build.step("promote", "--digest", sealed["digest"], *tags)
+    assert promoted["tags"][0] == "20261121064400"
+    crane("validate", "--remote", f"{build.image}:latest")
+    for tag in plan["tags"]:
+        assert crane("digest", f"{build.image}:{tag}").strip() == sealed["digest"]
+
+    # What tools of others say of the index and of each image below it.
+    for digest in (sealed["digest"], *(m["digest"] for m in index["manifests"])):
+        image = f"{build.image}@{digest}"
+        build.cosign("verify", image)
+        for kind in ("spdxjson", "slsaprovenance1"):
+            build.cosign("verify-attestation", "--type", kind, image)
+
+    # Nothing changed: the next plan says so, and a forced one does not.
+    build.request["previousInputsHash"] = plan["inputsHash"]
+    build.request["buildId"] = "b2"
+    assert build.step("plan")["unchanged"]
+    build.request["force"] = True
+    assert not build.step("plan")["unchanged"]
+
+
+def test_steps_can_be_repeated(tmp_path, repository):
+    with distribution_registry() as registry:
+        build = Build(tmp_path, registry, repository)
+        _, arguments, sealed = build.until_seal()
+        before = referrers_count(build, sealed["digest"])
+        assert build.step("seal", *arguments) == sealed
+        assert referrers_count(build, sealed["digest"]) == before == 3
+        _, _, again = build.until_seal()
+        assert again == sealed
+
+
+def test_failures_say_whether_to_try_again(tmp_path, registry, repository):
+    build = Build(tmp_path, registry, repository)
+    build.request["image"]["contents"]["packages"] = ["ap"]
+    failure = build.step("plan", status=3)
+    assert failure["reason"] == "PackageNotFound"
+    assert "app" in failure["message"]
+    build.request["image"]["contents"]["packages"] = ["app"]
+    build.request["output"]["tags"] = ["${package.nope.version}"]
+    assert build.step("plan", status=3)["reason"] == "InvalidRequest"
+    build.request["output"] = {"repository": "127.0.0.1:1/nobody/listens"}
+    failure = build.step("plan", status=1)
+    assert failure["retryable"]
+    build.request["image"]["nonsense"] = 1
+    assert build.step("plan", status=3)["reason"] == "InvalidRequest"
