@@ -53,6 +53,9 @@ class Material:
     timestamps: tuple[bytes, ...] = ()
     """RFC 3161 responses, DER."""
 
+    version: str = ""
+    """Of the bundle, which decides what a log entry must have; empty for legacy annotations."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
@@ -166,6 +169,7 @@ def _material(obj: dict[str, Any], version: str) -> Material:
         certificates=chain,
         tlog_entries=tuple(entries),
         timestamps=_timestamps(obj, where),
+        version=version,
     )
 
 

@@ -43,3 +43,9 @@ class EvidenceUnavailableError(SigningError):
     def __init__(self, message: str, *, hint: str | None = None, retryable: bool = False) -> None:
         super().__init__(message, hint=hint)
         self.retryable = retryable
+
+
+class InvalidTrustRootError(SigningError):
+    """A trust root that cannot be read."""
+
+    reason = "InvalidTrustRoot"
