@@ -97,7 +97,7 @@ class LockedKey(_Part):
 
     name: str
     url: str
-    content: str
+    content: str = ""
 
 
 class LockedRepository(_Part):
