@@ -214,17 +214,17 @@ async def test_attaching_the_same_twice_lists_it_once(registry, ref):
 
 async def test_writers_of_the_fallback_tag_keep_each_others_entries(distribution):
     ref = Reference.parse(f"{distribution.host}/crowd/app:v1")
-    async with Registry() as one, Registry() as two:
+    async with Registry() as one, Registry() as two, Registry() as three:
         subject = await push_subject(one, ref)
         await asyncio.gather(
             *(
-                (one, two)[number % 2].attach(
+                (one, two, three)[number % 3].attach(
                     ref, subject, artifact_type="a/b", layers=[Artifact("t/p", b"%d" % number)]
                 )
-                for number in range(6)
+                for number in range(9)
             )
         )
-        assert len(await one.referrers(ref.with_digest(subject.digest))) == 6
+        assert len(await one.referrers(ref.with_digest(subject.digest))) == 9
         tag = fallback_tag(subject.digest)
         assert (await one.resolve(ref.with_tag(tag))).media_type == OCI_INDEX
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from plimsoll.http.client import Http, NotModified, Response, Timeouts
+from plimsoll.http.answers import NotModified, Response, Timeouts
+from plimsoll.http.client import Http
 from plimsoll.http.download import Download
 from plimsoll.http.errors import (
     AddressRefusedError,

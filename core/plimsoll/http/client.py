@@ -6,17 +6,16 @@ import asyncio
 import io
 import os
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from plimsoll.http import transport
 from plimsoll.http.address import Guard, Reach, guarded_resolver, literal
+from plimsoll.http.answers import NotModified, Response, Timeouts, read_bounded, require_status
 from plimsoll.http.download import Download, save
-from plimsoll.http.errors import AddressRefusedError, HttpError, TooLargeError, public_url
+from plimsoll.http.errors import HttpError, public_url
 from plimsoll.http.proxy import proxy_for, proxy_hosts
-from plimsoll.http.retry import RetryPolicy, retry_after_seconds, retrying
+from plimsoll.http.retry import RetryPolicy, retrying
 
 if TYPE_CHECKING:
     import ssl
@@ -32,47 +31,6 @@ if TYPE_CHECKING:
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 10
 _SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """How long a server may take, in seconds.
-
-    Attributes:
-        connect: to accept a connection, TLS included.
-        idle: between two pieces of an answer, and before the first.
-        total: for a whole exchange, to which ``size / min_rate`` is added where much is moved.
-        min_rate: bytes per second below which a transfer counts as stuck.
-    """
-
-    connect: float = 10.0
-    idle: float = 60.0
-    total: float = 120.0
-    min_rate: int = 32 << 10
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """A whole answer, its body within the limit that was asked for."""
-
-    status: int
-    headers: Mapping[str, str]
-    """Case-insensitive."""
-    body: bytes = field(repr=False)
-    url: str = field(repr=False)
-    """Where the answer came from, after redirects."""
-
-    @property
-    def etag(self) -> str | None:
-        """The entity tag, to ask again with."""
-        return self.headers.get("ETag")
-
-
-@dataclass(frozen=True, slots=True)
-class NotModified:
-    """The server still has what the ``etag`` or date names."""
-
-    etag: str | None
 
 
 class Http:
@@ -118,6 +76,7 @@ class Http:
         self._always = {"Accept-Encoding": "identity", "User-Agent": user_agent}
         self._sessions: dict[Reach, aiohttp.ClientSession] = {}
         self._tls: ssl.SSLContext | None = None
+        self._closed = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -131,7 +90,8 @@ class Http:
         await self.close()
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; nothing can be asked afterwards."""
+        self._closed = True
         sessions, self._sessions = list(self._sessions.values()), {}
         for session in sessions:
             await session.close()
@@ -355,6 +315,8 @@ class Http:
         found = self._sessions.get(limit)
         if found is not None:
             return found
+        if self._closed:
+            raise RuntimeError("this HTTP client is closed")
         import aiohttp  # noqa: PLC0415  slow to import
 
         resolver = None if self._guard is None else guarded_resolver(self._guard, limit)
@@ -385,38 +347,4 @@ def _readable(body: bytes | None) -> bytes | io.BytesIO | None:
     return io.BytesIO(body) if body is not None and len(body) > 1 << 16 else body
 
 
-def require_status(response: aiohttp.ClientResponse, allowed: set[int]) -> None:
-    """Raise ``HttpError`` with what the status means, unless it is one of ``allowed``."""
-    if response.status in allowed:
-        return
-    where = public_url(str(response.url))
-    hints = {
-        401: "it wants credentials, or others",
-        403: "the credentials do not allow this",
-        404: "check the address",
-        429: "it is busy; try later",
-    }
-    raise HttpError(
-        f"{where} answered {response.status} {response.reason or ''}".rstrip(),
-        hint=hints.get(response.status),
-        status=response.status,
-        retry_after=retry_after_seconds(response.headers.get("Retry-After"), datetime.now(UTC)),
-    )
-
-
-async def read_bounded(response: aiohttp.ClientResponse, max_size: int) -> bytes:
-    """Read a body; raises ``TooLargeError`` beyond ``max_size`` bytes."""
-    where = public_url(str(response.url))
-    if response.content_length is not None and response.content_length > max_size:
-        raise TooLargeError(f"{where} sends {response.content_length} bytes, over {max_size}")
-    pieces: list[bytes] = []
-    total = 0
-    async for piece in response.content.iter_any():
-        total += len(piece)
-        if total > max_size:
-            raise TooLargeError(f"{where} sends more than {max_size} bytes")
-        pieces.append(piece)
-    return b"".join(pieces)
-
-
-__all__ = ["AddressRefusedError", "Http", "NotModified", "Response", "Timeouts"]
+__all__ = ["Http", "NotModified", "Response", "Timeouts"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
 #: Pages and entries beyond which a list is an attack, not a list.
 MAX_PAGES: Final = 50
 MAX_ENTRIES: Final = 2000
-_FALLBACK_TRIES: Final = 8
+_FALLBACK_TRIES: Final = 20
+_PAUSE: Final = 0.05
 _NEXT = re.compile(r"<([^<>]*)>\s*((?:;[^,]*)?)", re.ASCII)
 #: Answers that mean "I do not know this API"; the specification's is 404.
 _NO_API: Final = frozenset({404, 400, 405, 406, 501})
@@ -99,29 +101,31 @@ def listed(descriptor: Descriptor, manifest: Manifest) -> Descriptor:
     return replace(descriptor, artifact_type=manifest.kind, annotations=manifest.annotations)
 
 
-async def add_to_fallback(read: Read, write: Write, subject: Reference, entry: Descriptor) -> None:
+async def add_to_fallback(
+    lock: asyncio.Lock, read: Read, write: Write, subject: Reference, entry: Descriptor
+) -> None:
     """Add ``entry`` to the index at the fallback tag of ``subject``.
 
-    The specification has no compare-and-swap, so the index is read again after it was written;
-    where another writer won, the entry is added to what that one wrote.
+    The specification has no compare-and-swap. So the index is read again after it was written and
+    after a pause in which another writer, who had read it before, would have written; where
+    another one won, the entry is added to what that one wrote.
 
     Raises:
         RegistryUnavailableError: others write all the time.
         RegistryError: the registry refuses.
     """
     target = subject.with_tag(fallback_tag(_subject(subject)))
-    for number in range(_FALLBACK_TRIES):
-        index, entries = await _by_tag(read, subject)
-        if any(item.digest == entry.digest for item in entries):
-            return
-        data = replace(index, manifests=(*entries, entry)).to_bytes()
-        await write(target, data, OCI_INDEX)
-        # Two writers that read before either wrote both believe they won until the later
-        # write is there, so the look back waits a moment, longer each time.
-        await asyncio.sleep(random.uniform(0, 0.05) * (number + 1))  # noqa: S311  a pause
-        _, entries = await _by_tag(read, subject)
-        if any(item.digest == entry.digest for item in entries):
-            return
+    for _ in range(_FALLBACK_TRIES):
+        async with lock:
+            start = time.monotonic()
+            index, entries = await _by_tag(read, subject)
+            if any(item.digest == entry.digest for item in entries):
+                return
+            data = replace(index, manifests=(*entries, entry)).to_bytes()
+            await write(target, data, OCI_INDEX)
+        # Others are about as fast as we are.
+        pause = _PAUSE + 2 * (time.monotonic() - start)
+        await asyncio.sleep(pause * random.uniform(1, 2))  # noqa: S311  no secret
     raise RegistryUnavailableError(
         f"other programs keep changing the list of referrers {target}",
         hint="try again",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin, urlsplit
 
 from plimsoll.http import Http, HttpConnectionError, Response, RetryPolicy
-from plimsoll.http.client import read_bounded
+from plimsoll.http.answers import read_bounded
 from plimsoll.http.retry import NO_RETRY, retrying
 from plimsoll.http.transport import origin
 from plimsoll.oci.errors import RegistryError
@@ -59,6 +59,8 @@ class Session:
         self, http: Http, credentials: Credentials, insecure: frozenset[str], concurrency: int
     ) -> None:
         self.http = http
+        self.fallback = asyncio.Lock()
+        """Held while the index at a fallback tag is changed: one client does not race itself."""
         self._insecure = insecure
         self._authorizer = Authorizer(http, credentials, insecure)
         self._slots = asyncio.Semaphore(concurrency)

@@ -78,11 +78,9 @@ class Authorizer:
         if challenge is None:
             return None
         account = await self._account(ref)
-        if account.login is not None and account.login.registry_token:
-            return f"Bearer {account.login.registry_token}"
-        if challenge.scheme == "basic":
-            login = account.login
-            return None if login is None else basic(login.username, login.password)
+        fixed = _fixed_header(challenge, account.login)
+        if fixed is not None or challenge.scheme == "basic":
+            return fixed
         return f"Bearer {await self._token(ref, base, challenge, scopes, account)}"
 
     async def refused(
@@ -105,9 +103,9 @@ class Authorizer:
             return challenge.scheme == "bearer" or account.login is not None
         key = (ref.registry, ref.repository, scopes)
         token = self._tokens.get(key)
-        if token is not None and sent != f"Bearer {token.value}":
-            return True  # renewed meanwhile by another request
-        if token is not None:
+        if sent != _fixed_header(challenge, account.login):
+            if token is None or sent != f"Bearer {token.value}":
+                return True  # another request was refused before us, and something changed
             del self._tokens[key]
             if token.used:
                 return True  # it worked before, so it expired
@@ -246,6 +244,15 @@ class Authorizer:
             max_size=_ANSWER_LIMIT,
             sent_by=base,
         )
+
+
+def _fixed_header(challenge: Challenge, login: Login | None) -> str | None:
+    """The ``Authorization`` of a login that needs no token server."""
+    if login is None:
+        return None
+    if login.registry_token:
+        return f"Bearer {login.registry_token}"
+    return basic(login.username, login.password) if challenge.scheme == "basic" else None
 
 
 def _read_token(body: bytes, ref: Reference) -> _Token:
