@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from gotools import tool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 _PATIENCE = 90.0
 
@@ -35,6 +35,14 @@ class ControlPlane:
 
     kubeconfig: Path
     folder: Path
+
+    def kubeconfig_of(self, user: str) -> Path:
+        """A kubeconfig of one of ``users``."""
+        config = json.loads(self.kubeconfig.read_text())
+        config["users"][0]["user"]["token"] = f"{user}-token"
+        path = self.folder / f"kubeconfig.{user}"
+        path.write_text(json.dumps(config))
+        return path
 
     def kubectl(
         self, *arguments: str, stdin: str | None = None, check: bool = True
@@ -55,11 +63,20 @@ class ControlPlane:
 
 
 @contextmanager
-def control_plane(folder: Path) -> Iterator[ControlPlane]:
-    """Start a control plane; stop it at the end."""
+def control_plane(
+    folder: Path, *options: str, users: Sequence[str] = ()
+) -> Iterator[ControlPlane]:
+    """Start a control plane; stop it at the end.
+
+    Args:
+        folder: for everything.
+        options: further ones of the API server.
+        users: names of users without any right yet.
+    """
     etcd_client, etcd_peer, port = _free_ports(3)
     token = secrets.token_hex(16)
-    (folder / "tokens.csv").write_text(f'{token},admin,admin,"system:masters"\n')
+    lines = [f'{token},admin,admin,"system:masters"', *(f"{u}-token,{u},{u}" for u in users)]
+    (folder / "tokens.csv").write_text("\n".join(lines) + "\n")
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     (folder / "sa.key").write_bytes(
         key.private_bytes(
@@ -98,6 +115,7 @@ def control_plane(folder: Path) -> Iterator[ControlPlane]:
             f"--service-account-signing-key-file={folder / 'sa.key'}",
             "--service-cluster-ip-range=10.96.0.0/24",
             "--authorization-mode=RBAC",
+            *options,
         )
         kubeconfig = folder / "kubeconfig"
         certificate = folder / "certs" / "apiserver.crt"
