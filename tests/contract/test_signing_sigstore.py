@@ -14,12 +14,12 @@ from plimsoll.signing.authority import KeyAuthority
 from plimsoll.signing.bundle import Bundle
 from plimsoll.signing.certificate import (
     _is_authority,
-    certificate_identity,
     check_leaf,
     load_certificate,
 )
 from plimsoll.signing.dsse import Envelope
 from plimsoll.signing.errors import InvalidTrustRootError, RejectedError
+from plimsoll.signing.fulcio import certificate_identity
 from plimsoll.signing.keyless import (
     ExactIdentity,
     KeylessAuthority,

@@ -11,13 +11,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from plimsoll.signing.authority import KeyAuthority, Signed, key_identity
 from plimsoll.signing.certificate import (
     build_path,
-    certificate_identity,
     certificate_key,
     check_leaf,
     check_transparency,
     load_certificate,
 )
 from plimsoll.signing.errors import InvalidKeyError, RejectedError
+from plimsoll.signing.fulcio import certificate_identity
 from plimsoll.signing.logbody import check_body
 from plimsoll.signing.rekor import LogEntry, verify_entry
 from plimsoll.signing.timestamp import VerifiedTime, verify_timestamps
