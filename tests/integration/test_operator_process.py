@@ -1,0 +1,491 @@
+"""The operator as a process against a real API server and a real Job controller.
+
+There is no node: a test plays the kubelet and writes what the steps would leave in the pods.
+Everything else is as in a cluster, with the rights that the operator needs and no others.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from datetime import UTC, datetime
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from apiserver import control_plane, until
+from plimsoll.api.steps import (
+    AssembleResult,
+    PlanResult,
+    PromoteResult,
+    SealResult,
+    StepFailure,
+    dump,
+)
+from plimsoll.apk.index import IndexEntry
+from plimsoll.apk.keys import SigningKey
+from plimsoll.apk.writer import write_index
+from plimsoll.kube.client import KubeClient
+from plimsoll.kube.config import KubeConfig
+from plimsoll.kube.paths import path
+
+ROOT = Path(__file__).parents[2]
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("control-plane")]
+
+#: All that the operator may do.
+RULES = [
+    {
+        "apiGroups": ["plimsoll.dev"],
+        "resources": ["imagebuilds", "packagerepos"],
+        "verbs": ["get", "list", "watch"],
+    },
+    {
+        "apiGroups": ["plimsoll.dev"],
+        "resources": ["imagebuilds/status", "packagerepos/status"],
+        "verbs": ["update"],
+    },
+    {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create", "delete", "list", "watch"]},
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
+    {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create", "delete", "get"]},
+    {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["create"]},
+    {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "list"]},
+]
+
+
+def role(name, user):
+    group = "rbac.authorization.k8s.io"
+    return [
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "ClusterRole",
+            "metadata": {"name": name},
+            "rules": RULES,
+        },
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name},
+            "subjects": [{"apiGroup": group, "kind": "User", "name": user}],
+        },
+    ]
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory):
+    with control_plane(tmp_path_factory.mktemp("plane"), users=["operator"]) as plane:
+        plane.kubectl("apply", "-f", str(ROOT / "crds"))
+        items = {"apiVersion": "v1", "kind": "List", "items": role("operator", "operator")}
+        plane.kubectl("apply", "-f", "-", stdin=json.dumps(items))
+        yield plane
+
+
+class Packages:
+    """A served APK repository whose index a test changes."""
+
+    def __init__(self, folder, url):
+        self.folder, self.url = folder, url
+        self.key = SigningKey.generate("test.rsa.pub", bits=2048)
+
+    def publish(self, *names, key=None):
+        entries = [IndexEntry(name=name, version="1-r0", checksum=b"0" * 20) for name in names]
+        for arch in ("x86_64", "aarch64"):
+            target = self.folder / arch / "APKINDEX.tar.gz"
+            target.parent.mkdir(exist_ok=True)
+            fresh = target.with_suffix(".new")
+            fresh.write_bytes(write_index(entries, "test", key or self.key))
+            fresh.rename(target)
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def packages(tmp_path):
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        served = Packages(folder, f"http://127.0.0.1:{server.server_port}")
+        served.publish("python3")
+        yield served
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class Operator:
+    """The operator's process."""
+
+    def __init__(self, plane, log):
+        self.plane, self.log = plane, log
+        self.process = None
+
+    def start(self):
+        environment = {
+            **os.environ,
+            "KUBECONFIG": str(self.plane.kubeconfig_of("operator")),
+            "PLIMSOLL_IMAGE": "registry.example/plimsoll@sha256:0",
+            "PLIMSOLL_TRUSTED_HOSTS": "127.0.0.1",
+            "PLIMSOLL_PORT": str(self.port),
+            "PLIMSOLL_RESYNC_SECONDS": "600",
+        }
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", "from plimsoll.cli.main import main; main()", "operator"],
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
+
+    def kill(self, sign=signal.SIGKILL):
+        if self.process is not None:
+            self.process.send_signal(sign)
+            code = self.process.wait(30)
+            self.process = None
+            return code
+        return None
+
+
+@pytest.fixture
+def operator(plane, tmp_path, unused_port):
+    operator = Operator(plane, tmp_path / "operator.log")
+    operator.port = unused_port
+    operator.start()
+    try:
+        yield operator
+    finally:
+        operator.kill()
+        # Shown by pytest if the test failed.
+        sys.stdout.write(operator.log.read_text()[-6000:])
+
+
+@pytest.fixture
+def unused_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+RESULTS = {
+    "plan": lambda arch, version: PlanResult(
+        inputs_hash=f"i{version}",
+        unchanged=False,
+        lock=f"sha256:l{version}",
+        packages=3,
+        tags=["latest"],
+    ),
+    "assemble": lambda arch, version: AssembleResult(
+        arch=arch, digest=f"sha256:{arch}{version}", size=1, sbom="sha256:s"
+    ),
+    "seal": lambda arch, version: SealResult(
+        digest=f"sha256:d{version}", signed=True, attestations=[]
+    ),
+    "promote": lambda arch, version: PromoteResult(tags=["latest"]),
+}
+
+
+class Kubelet:
+    """Ends pods as the steps in them would."""
+
+    def __init__(self, plane, namespace):
+        self.plane, self.namespace = plane, namespace
+
+    def pods(self):
+        found = self.plane.get("pods", "-n", self.namespace)["items"]
+        return [pod for pod in found if pod["status"].get("phase") == "Pending"]
+
+    def end(self, pod, result, code=0):
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        ended = {
+            "exitCode": code,
+            "message": dump(result).decode(),
+            "reason": "Completed" if code == 0 else "Error",
+            "startedAt": now,
+            "finishedAt": now,
+        }
+        status = {
+            "phase": "Succeeded" if code == 0 else "Failed",
+            "containerStatuses": [
+                {
+                    "name": "step",
+                    "image": "i",
+                    "imageID": "i",
+                    "ready": False,
+                    "restartCount": 0,
+                    "state": {"terminated": ended},
+                }
+            ],
+        }
+        self._patch(pod, status)
+
+    def _patch(self, pod, status):
+        async def patch():
+            async with KubeClient(
+                KubeConfig.from_file(self.plane.kubeconfig), agent="test"
+            ) as kube:
+                where = path("Pod", self.namespace, pod["metadata"]["name"], "status")
+                await kube.merge(where, {"status": status})
+
+        asyncio.run(patch())
+
+    def succeed(self, pod, version=1):
+        labels = pod["metadata"]["labels"]
+        step = labels["plimsoll.dev/step"]
+        self.end(pod, RESULTS[step](labels.get("plimsoll.dev/arch", ""), version))
+
+
+@pytest.fixture
+def namespace(plane, request):
+    name = f"t{abs(hash(request.node.name)) % 10**8}"
+    plane.kubectl("create", "namespace", name)
+    until(
+        lambda: plane.kubectl("get", "sa", "default", "-n", name, check=False).returncode == 0, name
+    )
+    yield name
+    plane.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def kubelet(plane, namespace):
+    return Kubelet(plane, namespace)
+
+
+@pytest.fixture
+def team(plane, namespace, packages):
+    """An ImageBuild with its PackageRepo."""
+    repo = {
+        "apiVersion": "plimsoll.dev/v1alpha1",
+        "kind": "PackageRepo",
+        "metadata": {"name": "base", "namespace": namespace},
+        "spec": {
+            "upstream": {
+                "url": packages.url,
+                "keys": [{"name": "test.rsa.pub", "data": packages.key.public_pem().decode()}],
+                "refreshInterval": "10s",
+            }
+        },
+    }
+    build = {
+        "apiVersion": "plimsoll.dev/v1alpha1",
+        "kind": "ImageBuild",
+        "metadata": {"name": "app", "namespace": namespace},
+        "spec": {
+            "image": {"contents": {"packages": ["python3"]}},
+            "repositories": [{"name": "base"}],
+            "output": {"repository": "registry.example/app"},
+            "signing": {"keySecret": {"name": "cosign"}},
+            "job": {"resources": {"limits": {"memory": "1Gi"}}},
+        },
+    }
+    for body in (build, repo):
+        plane.kubectl("apply", "-f", "-", stdin=json.dumps(body))
+    return namespace
+
+
+def image_build(plane, namespace):
+    return plane.get("ib", "app", "-n", namespace)
+
+
+def condition(body, kind):
+    for found in body.get("status", {}).get("conditions", []):
+        if found["type"] == kind:
+            return found
+    return {"status": "", "reason": "", "message": ""}
+
+
+def has(plane, namespace, kind, status, reason=None):
+    found = condition(image_build(plane, namespace), kind)
+    return found["status"] == status and reason in {None, found["reason"]}
+
+
+def jobs(plane, namespace):
+    items = plane.get("jobs", "-n", namespace)["items"]
+    return {job["metadata"]["name"]: job for job in items}
+
+
+def run_to_the_end(plane, namespace, kubelet, version=1):
+    def step():
+        for pod in kubelet.pods():
+            kubelet.succeed(pod, version)
+        return has(plane, namespace, "Ready", "True") and has(
+            plane, namespace, "Reconciling", "False"
+        )
+
+    until(step, "Ready")
+
+
+def event_reasons(plane, namespace):
+    events = plane.get("events", "-n", namespace)["items"]
+    return {
+        event["reason"] for event in events if event["involvedObject"]["name"] in {"app", "base"}
+    }
+
+
+def test_from_apply_to_ready(plane, operator, team, kubelet):
+    run_to_the_end(plane, team, kubelet)
+    body = image_build(plane, team)
+    assert body["status"]["image"] == "registry.example/app@sha256:d1"
+    assert body["status"]["observedGeneration"] == 1
+    assert [a["arch"] for a in body["status"]["architectures"]] == ["amd64", "arm64"]
+    made = jobs(plane, team)
+    assert [name.split("-", 3)[3] for name in sorted(made)] == [
+        "assemble-amd64",
+        "assemble-arm64",
+        "plan",
+        "promote",
+        "seal",
+    ]
+    owner = made[min(made)]["metadata"]["ownerReferences"][0]
+    assert (owner["kind"], owner["controller"]) == ("ImageBuild", True)
+    repo = plane.get("prepo", "base", "-n", team)
+    assert condition(repo, "IndexVerified")["status"] == "True"
+    assert repo["status"]["packages"] == 2
+    assert {"BuildStarted", "BuildSucceeded", "IndexChanged"} <= event_reasons(plane, team)
+    assert "finalizers" not in body["metadata"]
+    assert not [k for k in body["metadata"].get("annotations", {}) if "kopf" in k]
+
+
+def test_killed_in_the_middle_nothing_is_built_twice(plane, operator, team, kubelet):
+    (pod,) = until(kubelet.pods, "the plan's pod")
+    kubelet.succeed(pod)
+    until(lambda: len(kubelet.pods()) == 2, "the pods of both architectures")
+    before = {name: job["metadata"]["uid"] for name, job in jobs(plane, team).items()}
+    operator.kill(signal.SIGKILL)
+    for pod in kubelet.pods():
+        kubelet.succeed(pod)
+    operator.start()
+    run_to_the_end(plane, team, kubelet)
+    after = {name: job["metadata"]["uid"] for name, job in jobs(plane, team).items()}
+    assert before.items() <= after.items()
+    assert len(after) == 5
+    assert image_build(plane, team)["status"]["build"]["number"] == 1
+
+
+def test_a_permanent_failure_stalls_at_once(plane, operator, team, kubelet):
+    (pod,) = until(kubelet.pods, "the plan's pod")
+    failure = StepFailure(reason="PackageNotFound", message="no pyhton3", retryable=False)
+    kubelet.end(pod, failure, code=3)
+    until(lambda: has(plane, team, "Stalled", "True", "PackageNotFound"), "Stalled")
+    body = image_build(plane, team)
+    assert condition(body, "Ready")["status"] == "False"
+    assert "no pyhton3" in condition(body, "Ready")["message"]
+    assert len(plane.get("pods", "-n", team)["items"]) == 1, "the Job did not try again"
+    assert "BuildFailed" in event_reasons(plane, team)
+
+
+def test_a_fault_that_may_pass_is_tried_again_by_the_job(plane, operator, team, kubelet):
+    (pod,) = until(kubelet.pods, "the plan's pod")
+    failure = StepFailure(reason="HttpError", message="answered 503", retryable=True)
+    kubelet.end(pod, failure, code=1)
+    until(
+        lambda: "answered 503" in condition(image_build(plane, team), "Reconciling")["message"],
+        "the fault to be said",
+    )
+    run_to_the_end(plane, team, kubelet)
+    assert image_build(plane, team)["status"]["build"]["number"] == 1
+
+
+def test_a_new_index_starts_a_build(plane, operator, team, packages, kubelet):
+    run_to_the_end(plane, team, kubelet)
+    packages.publish("python3", "nginx")
+    until(
+        lambda: image_build(plane, team)["status"]["build"]["reason"] == "Repository",
+        "a build for the new index",
+    )
+    run_to_the_end(plane, team, kubelet, version=2)
+    assert image_build(plane, team)["status"]["digest"] == "sha256:d2"
+
+
+def test_an_index_by_another_key_stops_builds_with_a_sentence(plane, operator, packages, team):
+    packages.publish("python3", key=SigningKey.generate("test.rsa.pub", bits=2048))
+    plane.kubectl("annotate", "prepo", "base", "-n", team, "plimsoll.dev/requested-at=now")
+    until(
+        lambda: (
+            condition(plane.get("prepo", "base", "-n", team), "IndexVerified")["status"] == "False"
+        ),
+        "the index to be refused",
+    )
+    repo = plane.get("prepo", "base", "-n", team)
+    assert "wrong signature" in condition(repo, "Ready")["message"]
+    plane.kubectl("annotate", "ib", "app", "-n", team, "plimsoll.dev/requested-at=now")
+    until(
+        lambda: (
+            has(plane, team, "Reconciling", "True", "PackageRepoNotReady")
+            or has(plane, team, "Reconciling", "True", "Planning")
+        ),
+        "the ImageBuild to say so",
+    )
+
+
+def test_what_the_schema_cannot_say_is_said_by_the_condition(plane, operator, team):
+    users = {"spec": {"image": {"accounts": {"users": [{"username": "root", "uid": 0}]}}}}
+    plane.kubectl("patch", "ib", "app", "-n", team, "--type=merge", "-p", json.dumps(users))
+    until(lambda: has(plane, team, "Stalled", "True", "InvalidSpec"), "Stalled")
+    assert "run-as: 0" in condition(image_build(plane, team), "Stalled")["message"]
+
+
+def test_a_refused_job_is_told(plane, operator, team, namespace):
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "none", "namespace": namespace},
+        "spec": {"hard": {"count/jobs.batch": "0"}},
+        "status": {"hard": {"count/jobs.batch": "0"}, "used": {"count/jobs.batch": "0"}},
+    }
+    plane.kubectl("create", "-f", "-", stdin=json.dumps(quota))
+    status = json.dumps({"status": quota["status"]})
+    plane.kubectl(
+        "patch",
+        "resourcequota",
+        "none",
+        "-n",
+        namespace,
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        status,
+    )
+    edit = {"spec": {"image": {"contents": {"packages": ["nginx"]}}}}
+    plane.kubectl("patch", "ib", "app", "-n", team, "--type=merge", "-p", json.dumps(edit))
+    until(
+        lambda: "exceeded quota" in condition(image_build(plane, team), "Reconciling")["message"],
+        "the refusal to be said",
+    )
+    plane.kubectl("delete", "resourcequota", "none", "-n", namespace)
+    until(lambda: len(jobs(plane, team)) >= 1 and has(plane, team, "Reconciling", "True"), "a Job")
+
+
+def test_deletion_takes_everything_along(plane, operator, team, kubelet):
+    until(kubelet.pods, "the plan's pod")
+    plane.kubectl("delete", "ib", "app", "-n", team, "--timeout=30s")
+    until(lambda: not jobs(plane, team), "the Jobs to be gone")
+    label = "app.kubernetes.io/managed-by=plimsoll-operator"
+    until(lambda: not plane.get("cm", "-n", team, "-l", label)["items"], "the requests to be gone")
+
+
+def test_probes_and_a_clean_end(plane, operator):
+    def fetch(what):
+        with contextlib.suppress(OSError):
+            url = f"http://127.0.0.1:{operator.port}/{what}"
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return answer.read().decode()
+        return ""
+
+    until(lambda: fetch("readyz"), "readiness")
+    assert "queueDepth" in fetch("healthz")
+    assert "plimsoll_operator_reconcile_seconds" in fetch("metrics")
+    assert operator.kill(signal.SIGTERM) == 0
