@@ -8,7 +8,9 @@ import re
 import pytest
 import yaml
 
+from plimsoll.api.crd import crd
 from plimsoll.api.imageglob import Glob
+from plimsoll.api.kinds import CLUSTER_IMAGE_POLICY, TRUST_ROOT
 from plimsoll.api.policycheck import PolicyInvalidError, read_spec
 from plimsoll.api.trustroot import pem_of, read_trust_root_spec
 from shared_data import shared
@@ -113,3 +115,26 @@ def test_our_own_rules_name_the_field(change, text):
 def test_a_glob_has_the_characters_of_references_only(glob):
     with pytest.raises(ValueError, match="invalid glob"):
         Glob(glob)
+
+
+def _properties(schema, path=""):
+    for name, child in schema.get("properties", {}).items():
+        yield f"{path}.{name}"
+        yield from _properties(child.get("items", child), f"{path}.{name}")
+
+
+@pytest.mark.parametrize(
+    ("file", "definition"),
+    [("300-clusterimagepolicy.yaml", CLUSTER_IMAGE_POLICY), ("300-trustroot.yaml", TRUST_ROOT)],
+    ids=["policy", "trustroot"],
+)
+def test_every_field_of_the_original_schema_is_ours_under_the_same_name(file, definition):
+    def spec_of(crd):
+        version = crd["spec"]["versions"][-1]
+        return version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+
+    theirs = set(_properties(spec_of(yaml.safe_load((_FOLDER / "crd" / file).read_text()))))
+    ours = set(_properties(spec_of(crd(definition))))
+    assert theirs <= ours
+    added = {".require", ".trustedRoot"}
+    assert {path for path in ours - theirs if not path.startswith(".require.")} <= added

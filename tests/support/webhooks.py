@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
+    from plimsoll.oci.auth import Credentials
+
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _INDEX = "application/vnd.oci.image.index.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -196,10 +198,12 @@ class Cosign:
 _QUIET = ["--yes", "--tlog-upload=false", "--use-signing-config=false", "--allow-insecure-registry"]
 
 
-async def push_image(host: str, repository: str, tag: str, marker: str) -> str:
+async def push_image(
+    host: str, repository: str, tag: str, marker: str, credentials: Credentials | None = None
+) -> str:
     """Push a tiny image that differs by ``marker``; ``HOST/REPO@DIGEST``."""
     reference = Reference.parse(f"{host}/{repository}:{tag}")
-    async with Registry(insecure=frozenset({host})) as registry:
+    async with Registry(credentials, insecure=frozenset({host})) as registry:
         config = json.dumps(
             {
                 "architecture": "amd64",

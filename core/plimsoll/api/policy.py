@@ -221,7 +221,9 @@ class RemotePolicy(StrictModel):
     url: Text | None = None
     """An https URL."""
 
-    sha256sum: Annotated[str, StringConstraints(max_length=64)] | None = None
+    sha256sum: Annotated[str, StringConstraints(max_length=64)] | None = Field(
+        default=None, alias="sha256sum"
+    )
     """SHA-256 of the text, in hexadecimal."""
 
 
@@ -300,7 +302,7 @@ class Authority(StrictModel):
     ctlog: TransparencyLog | None = None
     """Log in which the signatures must be found."""
 
-    rfc3161timestamp: Rfc3161Timestamp | None = None
+    rfc3161timestamp: Rfc3161Timestamp | None = Field(default=None, alias="rfc3161timestamp")
     """Timestamp authority that must have countersigned."""
 
     signature_format: Literal["legacy", "bundle"] | None = None

@@ -66,7 +66,7 @@ def test_a_new_authority_signs_only_when_it_is_known():
     assert len(_authorities(alone)) == 1
 
 
-def test_a_certificate_never_outlives_its_authority():
+def test_an_authority_near_its_end_stays_trusted_beside_the_new_one():
     identity = renewed(None, _NAMES, b"", _NOW)
     near_end = _NOW + AUTHORITY_LIFE - timedelta(days=2)
     overlap = renewed(identity, _NAMES, b"", near_end)

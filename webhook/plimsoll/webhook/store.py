@@ -63,8 +63,9 @@ class PolicyStore:
         self._roots = {GROUP: self._informer(f"{base}/trustroots")}
         if sigstore:
             other = f"/apis/{SIGSTORE_GROUP}"
+            # The version that is stored: reading it needs no conversion by their controller.
             self._policies[SIGSTORE_GROUP] = self._informer(
-                f"{other}/v1beta1/clusterimagepolicies", optional=True
+                f"{other}/v1alpha1/clusterimagepolicies", optional=True
             )
             self._roots[SIGSTORE_GROUP] = self._informer(
                 f"{other}/v1alpha1/trustroots", optional=True

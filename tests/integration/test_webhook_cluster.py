@@ -1,0 +1,389 @@
+"""The whole webhook with a real API server: the chart's configuration, its own certificate,
+policies as objects, pods by kubectl."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import socket
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+from apiserver import ControlPlane, control_plane
+from gotools import tool
+from plimsoll.kube.client import KubeClient
+from plimsoll.kube.config import KubeConfig
+from plimsoll.oci.auth import Credentials
+from plimsoll.webhook import store as store_module
+from plimsoll.webhook.run import run
+from plimsoll.webhook.settings import Settings
+from plimsoll.webhook.tls import SelfManaged, ServingCertificate
+from registries import crane_registry, distribution_registry, free_port
+from shared_data import shared
+from webhooks import Cosign, key_policy, pod, push_image
+
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("control-plane")]
+
+ROOT = Path(__file__).parents[2]
+
+
+class World(NamedTuple):
+    plane: ControlPlane
+    registry: str
+    private: object
+    cosign: Cosign
+    stranger: Cosign
+    settings: Settings
+    address: str
+
+    def apply(self, *objects, check=True):
+        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+        return self.plane.kubectl("apply", "-f", "-", stdin=text, check=check)
+
+    def create(self, target, namespace="team"):
+        """kubectl create; what it said on standard error."""
+        target["metadata"] = {**target["metadata"], "namespace": namespace}
+        target["metadata"].pop("name", None)
+        target["metadata"]["generateName"] = "x-"
+        done = self.plane.kubectl("create", "-f", "-", stdin=json.dumps(target), check=False)
+        return done.returncode == 0, done.stderr
+
+
+def own_address():
+    """An address of this machine that is not loopback; no packet is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("this machine has no network interface beside loopback")
+        return probe.getsockname()[0]
+
+
+def policy(name, spec, group="plimsoll.dev", version="v1alpha1"):
+    return {
+        "apiVersion": f"{group}/{version}",
+        "kind": "ClusterImagePolicy",
+        "metadata": {"name": name},
+        "spec": spec,
+    }
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cluster")
+    address = own_address()
+    with contextlib.ExitStack() as stack:
+        # No kube-proxy here: the API server goes to the endpoints of a Service itself.
+        plane = stack.enter_context(control_plane(folder, "--enable-aggregator-routing=true"))
+        registry = stack.enter_context(crane_registry())
+        private = stack.enter_context(distribution_registry(auth=True))
+        plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
+        for file in ("300-clusterimagepolicy.yaml", "300-trustroot.yaml"):
+            crd = yaml.safe_load((shared("policy") / "crd" / file).read_text())
+            # Its controller, which converts between versions, is not here.
+            crd["spec"].pop("conversion", None)
+            plane.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(crd))
+        plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        port = free_port(address)
+        chart = [str(tool("helm")), "template", "plimsoll", str(ROOT / "helm/plimsoll")]
+        chart += ["--namespace", "default", "--kube-version", "1.34.0"]
+        chart += ["--set", "webhook.timeoutSeconds=5,webhook.usePodPullSecrets=true"]
+        for name in ("webhook-configuration", "rbac-webhook", "serviceaccounts"):
+            chart += ["--show-only", f"templates/{name}.yaml"]
+        manifest = subprocess.run(chart, capture_output=True, text=True, check=True).stdout
+        plane.kubectl("apply", "-f", "-", stdin=manifest)
+        world = World(
+            plane,
+            registry.host,
+            private,
+            Cosign.with_key(folder / "ours"),
+            Cosign.with_key(folder / "stranger"),
+            Settings(
+                port=port,
+                health_port=free_port(),
+                timeout=5.0,
+                drain_seconds=0.0,
+                failure_seconds=0.0,
+                insecure_registries=frozenset({registry.host, private.host}),
+            ),
+            address,
+        )
+        world.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": {"name": "plimsoll-webhook", "namespace": "default"},
+                "spec": {"ports": [{"name": "https", "port": 443, "targetPort": port}]},
+            },
+            {
+                "apiVersion": "discovery.k8s.io/v1",
+                "kind": "EndpointSlice",
+                "metadata": {
+                    "name": "plimsoll-webhook",
+                    "namespace": "default",
+                    "labels": {"kubernetes.io/service-name": "plimsoll-webhook"},
+                },
+                "addressType": "IPv4",
+                "ports": [{"name": "https", "port": port}],
+                "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
+            },
+            {
+                "apiVersion": "v1",
+                "kind": "Namespace",
+                "metadata": {"name": "team", "labels": {"policy.plimsoll.dev/include": "true"}},
+            },
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "free"}},
+        )
+        yield world
+
+
+@pytest.fixture
+async def running(world, monkeypatch):
+    """The webhook, ready and known to the API server; policies are gone at the end."""
+    monkeypatch.setattr(store_module, "SECRET_SECONDS", 0.2)
+    stop = asyncio.Event()
+    process = asyncio.create_task(run(world.settings, as_webhook(world), stop))
+    try:
+        await eventually(lambda: armed(world), "the API server to know the webhook")
+        yield world
+    finally:
+        stop.set()
+        await process
+        for group in ("plimsoll.dev", "policy.sigstore.dev"):
+            world.plane.kubectl("delete", f"clusterimagepolicies.{group}", "--all", check=False)
+
+
+def as_webhook(world):
+    """The webhook's own ServiceAccount, with the rights that the chart gives it."""
+    token = world.plane.kubectl("create", "token", "plimsoll-webhook").stdout.strip()
+    return replace(KubeConfig.from_file(world.plane.kubeconfig), token=token)
+
+
+async def eventually(condition, what):
+    """Ask in a thread, as the webhook runs in this loop."""
+    found = None
+    try:
+        async with asyncio.timeout(30):
+            while not (found := await asyncio.to_thread(condition)):  # noqa: ASYNC110  kubectl
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        pytest.fail(f"waited in vain for {what}")
+    return found
+
+
+def armed(world):
+    hooks = world.plane.get("validatingwebhookconfigurations", "plimsoll-webhook")["webhooks"]
+    if not all(hook["clientConfig"].get("caBundle") for hook in hooks):
+        return False
+    _, said = world.create(pod("nginx"))
+    return "failed calling webhook" not in said
+
+
+def ready_condition(world, name):
+    found = world.plane.get("clusterimagepolicies.plimsoll.dev", name)
+    conditions = found.get("status", {}).get("conditions", [])
+    return next((c for c in conditions if c["type"] == "Ready"), None)
+
+
+async def admitted(world, target, namespace="team"):
+    return await asyncio.to_thread(world.create, target, namespace)
+
+
+def test_with_no_webhook_there_guarded_pods_are_refused_and_others_are_not(world):
+    ok, said = world.create(pod("nginx"))
+    assert not ok
+    assert "failed calling webhook" in said
+    assert world.create(pod("nginx"), "free")[0]
+    assert world.create(pod("nginx"), "kube-system")[0]
+
+
+async def test_pods_are_judged_by_the_policies_of_the_cluster(running):
+    world = running
+    good = await push_image(world.registry, "app", "good", "good")
+    bad = await push_image(world.registry, "app", "bad", "bad")
+    await asyncio.to_thread(world.cosign.sign, good)
+    ok, said = await admitted(world, pod(good))
+    assert not ok
+    assert "matches no policy" in said
+    await asyncio.to_thread(world.apply, policy("signed", key_policy(world.cosign.public_key)))
+    condition = await eventually(lambda: ready_condition(world, "signed"), "a condition")
+    assert (condition["status"], condition["reason"]) == ("True", "InForce")
+    ok, said = await admitted(world, pod(good))
+    assert ok, said
+    ok, said = await admitted(world, pod(good, initContainers=[{"name": "i", "image": bad}]))
+    assert not ok
+    assert f'image {bad} refused by policy "signed": no signature by key "authority-0"' in said
+    assert len(said.strip().splitlines()) == 1
+    assert (await admitted(world, pod(bad), "free"))[0]
+    # A workload is warned about.
+    labels = {"app": "x"}
+    template = {"metadata": {"labels": labels}, "spec": pod(bad)["spec"]}
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "d"},
+        "spec": {"selector": {"matchLabels": labels}, "template": template},
+    }
+    ok, said = await admitted(world, deployment)
+    assert ok
+    assert f'Warning: image {bad} will be refused by policy "signed"' in said
+
+
+async def test_an_ephemeral_container_is_judged_too(running):
+    world = running
+    good = await push_image(world.registry, "debugged", "good", "good")
+    bad = await push_image(world.registry, "debugged", "bad", "bad")
+    await asyncio.to_thread(world.cosign.sign, good)
+    await asyncio.to_thread(world.apply, policy("signed", key_policy(world.cosign.public_key)))
+    target = pod(good)
+    target["metadata"]["name"] = "debugged"
+    await eventually(lambda: world.apply(target, check=False).returncode == 0, "the pod")
+    live = world.plane.get("pod", "debugged", "-n", "team")
+    path = "/api/v1/namespaces/team/pods/debugged/ephemeralcontainers"
+    for image, expected in ((bad, False), (good, True)):
+        live["spec"]["ephemeralContainers"] = [{"name": "debug", "image": image}]
+        done = await asyncio.to_thread(
+            world.plane.kubectl,
+            *("replace", "--raw", path, "-f", "-"),
+            stdin=json.dumps(live),
+            check=False,
+        )
+        assert (done.returncode == 0) == expected, done.stderr
+        if not expected:
+            assert f"image {bad} refused by policy" in done.stderr
+    # Changing a label asks about no image again.
+    label = ("label", "pod", "debugged", "-n", "team", "a=b")
+    await asyncio.to_thread(world.plane.kubectl, *label)
+
+
+async def test_keys_in_secrets_are_followed(running):
+    world = running
+    image = await push_image(world.registry, "rotated", "1", "a")
+    await asyncio.to_thread(world.cosign.sign, image)
+    spec = {
+        "images": [{"glob": "**"}],
+        "authorities": [{"name": "ci", "key": {"secretRef": {"name": "release-key"}}}],
+    }
+    await asyncio.to_thread(world.apply, policy("signed", spec))
+    condition = await eventually(lambda: ready_condition(world, "signed"), "a condition")
+    assert condition["status"] == "False"
+    assert "Secret default/release-key does not exist" in condition["message"]
+    ok, said = await admitted(world, pod(image))
+    assert not ok
+    assert "Secret default/release-key does not exist" in said
+
+    def key_is(cosign):
+        data = base64.b64encode(cosign.public_key.read_bytes()).decode()
+        metadata = {"name": "release-key", "namespace": "default"}
+        return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata} | {
+            "data": {"cosign.pub": data}
+        }
+
+    for cosign, expected in ((world.cosign, True), (world.stranger, False), (world.cosign, True)):
+        await asyncio.to_thread(world.apply, key_is(cosign))
+        await eventually(lambda e=expected: world.create(pod(image))[0] is e, "the key")
+    await asyncio.to_thread(world.plane.kubectl, "delete", "secret", "release-key")
+
+
+async def test_a_policy_that_cannot_be_honoured_says_so_and_refuses(running):
+    world = running
+    keyless = {"identities": [{"issuer": "https://i", "subject": "s"}]}
+    spec = {"images": [{"glob": "**"}], "authorities": [{"keyless": keyless}]}
+    await asyncio.to_thread(world.apply, policy("keyless", spec))
+    condition = await eventually(lambda: ready_condition(world, "keyless"), "a condition")
+    assert (condition["status"], condition["reason"]) == ("False", "Invalid")
+    ok, said = await admitted(world, pod("nginx"))
+    assert not ok
+    assert "spec.authorities[0].keyless is not supported by this version" in said
+    spec = key_policy(world.cosign.public_key, mode="warn")
+    await asyncio.to_thread(world.apply, policy("keyless", spec))
+    await eventually(
+        lambda: ready_condition(world, "keyless")["status"] == "True", "the change to be seen"
+    )
+
+
+async def test_policies_of_the_sigstore_group_are_honoured_too(running):
+    world = running
+    image = await push_image(world.registry, "theirs", "1", "a")
+    await asyncio.to_thread(world.cosign.sign, image)
+    ours = policy("signed", key_policy(world.cosign.public_key))
+    theirs = policy(
+        "theirs", key_policy(world.stranger.public_key), "policy.sigstore.dev", "v1beta1"
+    )
+    await asyncio.to_thread(world.apply, ours)
+    await eventually(lambda: world.create(pod(image))[0], "our policy")
+    await asyncio.to_thread(world.apply, theirs)
+    await eventually(lambda: not world.create(pod(image))[0], "their policy")
+    ok, said = await admitted(world, pod(image))
+    assert not ok
+    assert 'refused by policy "theirs"' in said
+    assert "clusterimagepolicy.policy.sigstore.dev theirs" in said
+
+
+async def test_private_registries_are_read_with_the_pods_logins(running, tmp_path, monkeypatch):
+    world = running
+    host = world.private.host
+    monkeypatch.setenv("DOCKER_CONFIG", str(world.private.docker_config(tmp_path)))
+    login = Credentials.from_file(tmp_path / "config.json")
+    image = await push_image(host, "secret/app", "1", "a", login)
+    await asyncio.to_thread(world.cosign.sign, image)
+    monkeypatch.delenv("DOCKER_CONFIG")
+    await asyncio.to_thread(world.apply, policy("signed", key_policy(world.cosign.public_key)))
+    await eventually(lambda: "wants a login" in world.create(pod(image))[1], "the policy")
+    config = base64.b64encode((tmp_path / "config.json").read_bytes()).decode()
+    login = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/dockerconfigjson",
+        "metadata": {"name": "pull", "namespace": "team"},
+        "data": {".dockerconfigjson": config},
+    }
+    account = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": "puller", "namespace": "team"},
+        "imagePullSecrets": [{"name": "pull"}],
+    }
+    await asyncio.to_thread(world.apply, login, account)
+    ok, said = await admitted(world, pod(image, imagePullSecrets=[{"name": "pull"}]))
+    assert ok, said
+    ok, said = await admitted(world, pod(image, serviceAccountName="puller"))
+    assert ok, said
+    # What one tenant's login showed is not shown to another.
+    ok, said = await admitted(world, pod(image))
+    assert not ok
+    assert "wants a login" in said
+
+
+async def test_many_replicas_agree_on_one_certificate(world):
+    config = replace(KubeConfig.from_file(world.plane.kubeconfig), namespace="free")
+    settings = replace(world.settings, tls_secret="many", configuration="absent")
+    async with KubeClient(config, agent="test") as api:
+        serving = [ServingCertificate() for _ in range(5)]
+        managers = [SelfManaged(api, settings, one) for one in serving]
+        for _ in range(3):
+            await asyncio.gather(*(manager.step() for manager in managers))
+        assert len({one._pair for one in serving}) == 1
+        assert all(one.loaded.is_set() for one in serving)
+
+
+@pytest.mark.parametrize("kind", ["valid", "e2e"])
+def test_valid_policies_are_accepted_by_the_schema(world, kind):
+    index = json.loads((shared("policy") / "index.json").read_text())
+    for case in index[kind]:
+        found = yaml.safe_load((shared("policy") / case["file"]).read_text())
+        ours = policy("candidate", found["spec"])
+        text = json.dumps(ours)
+        done = world.plane.kubectl(
+            *("create", "--dry-run=server", "--validate=strict", "-f", "-"),
+            stdin=text,
+            check=False,
+        )
+        assert done.returncode == 0, (case["file"], done.stderr)
