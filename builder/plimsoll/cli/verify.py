@@ -22,7 +22,10 @@ from plimsoll.cli.options import (
 from plimsoll.errors import Error
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from plimsoll.signing.authority import Authority
+    from plimsoll.signing.keys import PublicKey
     from plimsoll.signing.results import Verdict
 
 
@@ -32,20 +35,45 @@ class NotVerifiedError(Error):
     reason = "NotVerified"
 
 
-_key_option = click.option(
-    "--key",
-    "-k",
-    "keys",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Public key (PEM) of which any may have signed; may be given more than once.",
+_TRUST_OPTIONS = (
+    click.option(
+        "--key",
+        "-k",
+        "keys",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        help="Public key (PEM) of which any may have signed; may be given more than once.",
+    ),
+    click.option(
+        "--trusted-root",
+        type=click.Path(path_type=Path),
+        help="Sigstore trusted_root.json: whose certificates, logs and timestamps are believed. "
+        "With --key, the signature must be in one of its logs, too.",
+    ),
+    click.option("--identity", metavar="TEXT", help="Subject of the signer's certificate."),
+    click.option("--identity-regexp", metavar="RE2", help="Pattern for the subject."),
+    click.option("--issuer", metavar="URL", help="OIDC issuer that vouched for the subject."),
+    click.option("--issuer-regexp", metavar="RE2", help="Pattern for the issuer."),
+    click.option(
+        "--insecure-ignore-sct",
+        is_flag=True,
+        help="Accept certificates that are in no certificate transparency log.",
+    ),
 )
+
+
+def _trust_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_TRUST_OPTIONS):
+        command = option(command)
+    return command
+
+
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.command()
 @click.argument("image")
-@_key_option
+@_trust_options
 @click.option(
     "--type",
     "-t",
@@ -58,19 +86,19 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.
 @annotation_option("Ask for a signature with this annotation.")
 @_json_option
 @insecure_option
-def verify(  # noqa: PLR0913  one per option
+def verify(
     image: str,
-    keys: tuple[Path, ...],
     kinds: tuple[str, ...],
     annotations: tuple[str, ...],
     *,
     as_json: bool,
     insecure: tuple[str, ...],
+    **trust: Any,
 ) -> None:
     """Say who signed IMAGE, or who attested something about it; fail if nobody trusted did."""
     from plimsoll.signing.statement import predicate_type_of  # noqa: PLC0415  start-up time
 
-    authority = _authority(keys)
+    authority = _authority(**trust)
     types = [predicate_type_of(kind) for kind in kinds]
     notes = parse_pairs(annotations)
     verdict = asyncio.run(_judge(image, authority, insecure))
@@ -102,9 +130,9 @@ def verify(  # noqa: PLR0913  one per option
 @click.command("verify-bundle")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("artifact")
-@_key_option
+@_trust_options
 @_json_option
-def verify_bundle(bundle: Path, artifact: str, keys: tuple[Path, ...], *, as_json: bool) -> None:
+def verify_bundle(bundle: Path, artifact: str, *, as_json: bool, **trust: Any) -> None:
     """Verify a sigstore BUNDLE about ARTIFACT, a file or a digest (sha256:…), offline."""
     from plimsoll.oci.digest import is_digest  # noqa: PLC0415  start-up time
     from plimsoll.signing.verify import verify_bundle as judge  # noqa: PLC0415
@@ -112,7 +140,7 @@ def verify_bundle(bundle: Path, artifact: str, keys: tuple[Path, ...], *, as_jso
     data = read_file(bundle, "the bundle")
     content = None if is_digest(artifact) else read_file(Path(artifact), "the artifact")
     digest = artifact if content is None else f"sha256:{hashlib.sha256(content).hexdigest()}"
-    fact = judge(data, digest, _authority(keys), artifact=content, source=str(bundle))
+    fact = judge(data, digest, _authority(**trust), artifact=content, source=str(bundle))
     row = _row(fact)
     if as_json:
         click.echo(json.dumps({"digest": digest, "verified": [row]}, indent=2))
@@ -120,14 +148,57 @@ def verify_bundle(bundle: Path, artifact: str, keys: tuple[Path, ...], *, as_jso
         click.echo(f"{digest}\n  {row.get('predicateType', 'signature')} by {row['signer']}")
 
 
-def _authority(keys: tuple[Path, ...]) -> Authority:
+def _authority(  # noqa: PLR0913  one per option
+    *,
+    keys: tuple[Path, ...],
+    trusted_root: Path | None,
+    identity: str | None,
+    identity_regexp: str | None,
+    issuer: str | None,
+    issuer_regexp: str | None,
+    insecure_ignore_sct: bool,
+) -> Authority:
     from plimsoll.signing.authority import KeyAuthority  # noqa: PLC0415  start-up time
-    from plimsoll.signing.keys import load_public_keys  # noqa: PLC0415
 
-    if not keys:
-        raise UsageError("nobody is trusted", hint="give --key cosign.pub")
-    loaded = [key for path in keys for key in load_public_keys(read_file(path, "the key"))]
-    return KeyAuthority(tuple({key.fingerprint: key for key in loaded}.values()))
+    names = (identity, identity_regexp, issuer, issuer_regexp)
+    if not keys and trusted_root is None:
+        raise UsageError(
+            "nobody is trusted",
+            hint="give --key cosign.pub, or --trusted-root with --identity and --issuer",
+        )
+    if keys and (any(names) or insecure_ignore_sct):
+        raise UsageError("a signature is either by a key or by an identity", hint="drop one")
+    if keys and trusted_root is None:
+        return KeyAuthority(_load_keys(keys))
+
+    from plimsoll.signing.identities import IdentityRule  # noqa: PLC0415
+    from plimsoll.signing.keyless import (  # noqa: PLC0415
+        KeylessAuthority,
+        LoggedKeyAuthority,
+        Witnesses,
+    )
+    from plimsoll.signing.trustroot import TrustRoot  # noqa: PLC0415
+
+    if trusted_root is None:
+        raise UsageError("an identity needs --trusted-root")
+    root = TrustRoot.parse(read_file(trusted_root, "the trusted root"))
+    witnesses = Witnesses(root=root)
+    if keys:
+        return LoggedKeyAuthority(keys=KeyAuthority(_load_keys(keys)), witnesses=witnesses)
+    rule = IdentityRule.of(
+        subject=identity,
+        subject_pattern=identity_regexp,
+        issuer=issuer,
+        issuer_pattern=issuer_regexp,
+    )
+    return KeylessAuthority(witnesses=witnesses, identity=rule, require_sct=not insecure_ignore_sct)
+
+
+def _load_keys(paths: tuple[Path, ...]) -> tuple[PublicKey, ...]:
+    from plimsoll.signing.keys import load_public_keys  # noqa: PLC0415  start-up time
+
+    loaded = [key for path in paths for key in load_public_keys(read_file(path, "the key"))]
+    return tuple({key.fingerprint: key for key in loaded}.values())
 
 
 async def _judge(image: str, authority: Authority, insecure: tuple[str, ...]) -> Verdict:

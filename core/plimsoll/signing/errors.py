@@ -49,3 +49,9 @@ class InvalidTrustRootError(SigningError):
     """A trust root that cannot be read."""
 
     reason = "InvalidTrustRoot"
+
+
+class InvalidIdentityError(SigningError):
+    """A rule about identities that cannot be one."""
+
+    reason = "InvalidIdentity"

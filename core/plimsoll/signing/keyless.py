@@ -34,18 +34,6 @@ class IdentityMatcher(Protocol):
         """Whether it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class ExactIdentity:
-    """One subject of one issuer."""
-
-    subject: str
-    issuer: str
-
-    def __call__(self, identity: Identity) -> bool:
-        """Whether both are exactly these."""
-        return identity.subject == self.subject and identity.issuer == self.issuer
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Witnesses:
     """What must vouch for a signature beside its key.

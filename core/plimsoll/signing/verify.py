@@ -24,7 +24,7 @@ from plimsoll.signing.results import (
     VerifiedAttestation,
     VerifiedSignature,
 )
-from plimsoll.signing.statement import COSIGN_SIGN, STATEMENT_LIMIT, Statement
+from plimsoll.signing.statement import COSIGN_SIGN, Statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,8 +151,6 @@ def _signed(envelope: Envelope, signature: bytes, material: Material) -> Signed:
 
 
 def _statement_fact(envelope: Envelope, identity: Identity, digest: str, source: str) -> Fact:
-    if len(envelope.payload) > STATEMENT_LIMIT:
-        raise RejectedError(f"the statement has more than {STATEMENT_LIMIT} bytes")
     statement = Statement.parse(envelope.payload)
     subject = statement.subject_of(digest)
     if subject is None:

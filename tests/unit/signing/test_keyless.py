@@ -31,9 +31,9 @@ from miniature_sigstore import (
 from plimsoll.signing.authority import KeyAuthority
 from plimsoll.signing.dsse import IN_TOTO, pae
 from plimsoll.signing.errors import InvalidKeyError, InvalidTrustRootError
+from plimsoll.signing.identities import IdentityRule
 from plimsoll.signing.items import BundleItem, Evidence, LegacySignatureItem
 from plimsoll.signing.keyless import (
-    ExactIdentity,
     KeylessAuthority,
     LoggedKeyAuthority,
     Witnesses,
@@ -49,7 +49,13 @@ from plimsoll.signing.verify import verify
 IMAGE = "sha256:" + "a" * 64
 STATEMENT = build_statement(IMAGE, COSIGN_SIGN, {})
 MESSAGE = pae(IN_TOTO, STATEMENT)
-MINE = ExactIdentity(SUBJECT, ISSUER)
+
+
+def exact(subject, issuer):
+    return IdentityRule.of(subject=subject, issuer=issuer)
+
+
+MINE = exact(SUBJECT, ISSUER)
 
 
 def sign(key, data=MESSAGE):
@@ -574,10 +580,9 @@ def test_a_certificate_transparency_log_outside_of_its_time():
 @pytest.mark.parametrize(
     "identity",
     [
-        ExactIdentity(SUBJECT, "https://other.example"),
-        ExactIdentity("other@example.com", ISSUER),
-        ExactIdentity(SUBJECT.upper(), ISSUER),
-        ExactIdentity("", ""),
+        exact(SUBJECT, "https://other.example"),
+        exact("other@example.com", ISSUER),
+        exact(SUBJECT.upper(), ISSUER),
         lambda found: found.kind == "key",
     ],
 )
@@ -587,10 +592,10 @@ def test_somebody_else(identity):
 
 def test_a_mail_address_and_fulcios_user_name():
     mail = Case(subjects=(x509.RFC822Name("a@example.com"),))
-    assert mail.accepted(identity=ExactIdentity("a@example.com", ISSUER)).subject
+    assert mail.accepted(identity=exact("a@example.com", ISSUER)).subject
     oid = ObjectIdentifier("1.3.6.1.4.1.57264.1.7")
     user = Case(subjects=(x509.OtherName(oid, utf8("captain")),))
-    assert user.accepted(identity=ExactIdentity("captain", ISSUER)).subject == "captain"
+    assert user.accepted(identity=exact("captain", ISSUER)).subject == "captain"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ import json
 from base64 import b64encode
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +23,7 @@ from plimsoll.signing.items import (
     LegacySignatureItem,
 )
 from plimsoll.signing.legacy import SIGNATURE, build_payload, legacy_tag
-from plimsoll.signing.privatekey import generate_key
+from plimsoll.signing.privatekey import generate_key, load_private_key
 from plimsoll.signing.results import Rejection
 from plimsoll.signing.sign import attest, sign_image, sign_legacy, sign_statement
 from plimsoll.signing.statement import (
@@ -342,6 +344,23 @@ def test_a_message_signature_over_the_manifest():
         digest=image,
     )
     refused(bundle(data), "sha512 digest", digest="sha512:" + "a" * 128)
+
+
+def test_a_message_signature_over_sha512():
+    key = load_private_key(
+        ec.generate_private_key(ec.SECP521R1()).private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    authority = KeyAuthority((key.public,))
+    image = f"sha256:{hashlib.sha256(b'x').hexdigest()}"
+    good = message(key.sign(b"x"), hashlib.sha512(b"x").digest(), "SHA2_512")
+    assert verify_bundle(good, image, authority, artifact=b"x", source="f")
+    lying = message(key.sign(b"x"), hashlib.sha512(b"y").digest(), "SHA2_512")
+    with pytest.raises(RejectedError, match="not that of the artifact"):
+        verify_bundle(lying, image, authority, artifact=b"x", source="f")
 
 
 def test_an_artifact_must_have_its_digest():
