@@ -153,7 +153,9 @@ class PackageCache:
             with (folder / "meta").open("wb") as file:
                 file.write(seal(_encode(package)))
             target = self.store.path(KIND, package.key)
-            self.store.publish(folder, target)
+            mine = self.store.publish(folder, target)
+        if not mine and (stored := self.load(package.checksum)) is not None:
+            return stored
         return replace(package, segment=package.segment.moved(target))
 
     def _convert(self, path: Path, folder: Path, checksum: bytes, source: str) -> CachedPackage:

@@ -253,7 +253,7 @@ class Engine:
 
     def repair(self) -> None:
         """Read every package in the cache and drop what is not what was stored."""
-        for kind in ("members", "member-records", "layers", "images", "parts"):
+        for kind in ("members", "layers", "images", "parts"):
             self.store.remove(self.store.root / kind)
         for folder in (self.store.root / "packages").glob("*/*"):
             package = self.cache.load(bytes.fromhex(folder.name))

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self
 
 from plimsoll.builder.concurrently import run_all
-from plimsoll.builder.repositories import RepositoryError, local_path
+from plimsoll.builder.repositories import RepositoryError, hinted, local_path
 from plimsoll.builder.store import storage_errors
 from plimsoll.http import HttpError, public_url
 
@@ -159,7 +159,7 @@ class Fetcher:
                         hint="the index may be newer or older than the packages: try again later, "
                         "or make a new lock",
                     ) from None
-                raise
+                raise hinted(error) from error
 
 
 def _check_name(package: LockedPackage, found: CachedPackage) -> None:

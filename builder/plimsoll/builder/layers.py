@@ -6,13 +6,13 @@ import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from plimsoll.apk.tarfmt import Header, Type
 from plimsoll.apk.tarwrite import END, encode_header, padding
 from plimsoll.builder.cache import encode_entry
 from plimsoll.builder.segment import Segment, SegmentWriter, Stored
-from plimsoll.builder.store import CorruptEntryError, storage_errors
+from plimsoll.builder.store import CorruptEntryError, seal, storage_errors, unseal
 from plimsoll.builder.tree import original
 
 if TYPE_CHECKING:
@@ -136,18 +136,18 @@ def _directories(tree: Tree, group: set[int] | None) -> Segment:
                     wanted.add(path)
                     path = path.rpartition("/")[0]
     out = bytearray()
-    for node in tree.ordered():
-        if node.kind is Type.DIRECTORY and (group is None or node.path in wanted):
-            out += node_header(node)
+    for node in tree.ordered(
+        lambda n: n.kind is Type.DIRECTORY and (group is None or n.path in wanted)
+    ):
+        out += node_header(node)
     return Segment.of(bytes(out))
 
 
 def _top(tree: Tree) -> Segment:
     """Everything that no package brings, and the end of the archive."""
     out = bytearray()
-    for node in tree.ordered():
-        if node.package < 0 and node.kind is not Type.DIRECTORY:
-            out += node_header(node) + node.content + padding(len(node.content))
+    for node in tree.ordered(lambda n: n.package < 0 and n.kind is not Type.DIRECTORY):
+        out += node_header(node) + node.content + padding(len(node.content))
     return Segment.of(bytes(out + END))
 
 
@@ -190,7 +190,7 @@ def _member(installed: Installed, store: Store) -> Segment:
         json.dumps([package.key, package.segment.tar.sha256, plan]).encode()
     ).hexdigest()
     folder = store.path("members", key)
-    known = _known_member(folder, store.get_record("member-records", key))
+    known = _known_member(folder, store)
     if known is not None:
         return known
     package.segment.tar.verify()
@@ -202,21 +202,21 @@ def _member(installed: Installed, store: Store) -> Segment:
             segment = writer.finish()
         finally:
             writer.close()
+        stored = [[s.size, s.sha256] for s in (segment.tar, segment.gzip)]
+        (scratch / "meta").write_bytes(seal(stored))
         store.publish(scratch, folder)
-    stored = [
-        [segment.tar.size, segment.tar.sha256],
-        [segment.gzip.size, segment.gzip.sha256],
-    ]
-    store.put_record("member-records", key, stored)
     return segment.moved(folder)
 
 
-def _known_member(folder: Path, record: Any) -> Segment | None:
-    if record is None or not folder.is_dir():
+def _known_member(folder: Path, store: Store) -> Segment | None:
+    try:
+        tar, gzip = unseal((folder / "meta").read_bytes())
+    except FileNotFoundError:
         return None
-    return Segment(
-        Stored(folder / "segment.tar", *record[0]), Stored(folder / "segment.gz", *record[1])
-    )
+    except CorruptEntryError:
+        store.remove(folder)
+        return None
+    return Segment(Stored(folder / "segment.tar", *tar), Stored(folder / "segment.gz", *gzip))
 
 
 def _with_links(installed: Installed) -> dict[int, Node | None]:

@@ -243,7 +243,7 @@ class Repositories:
         except HttpError as error:
             if error.status == 404:
                 raise _no_index(repository.url, arch, f"{public_url(url)} answered 404") from None
-            raise
+            raise hinted(error) from error
         if isinstance(answer, NotModified) and cached is not None:
             return await asyncio.to_thread(self._read, cached, repository, public_url(url))
         if isinstance(answer, NotModified):
@@ -335,6 +335,17 @@ def parse_repository(text: str) -> tuple[str, str]:
         tag, text = match.groups()
     is_url(text)
     return text.rstrip("/"), tag
+
+
+def hinted(error: HttpError) -> HttpError:
+    """The error with advice, if it has none."""
+    if error.hint is None:
+        error.hint = (
+            "check the URL and the login (HTTP_AUTH, or user:password@ in the URL)"
+            if error.status in {401, 403}
+            else "try again; what was fetched so far is kept"
+        )
+    return error
 
 
 def _no_index(url: str, arch: Arch, why: str) -> RepositoryError:

@@ -7,7 +7,7 @@ change is neither compressed again nor even read.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from isal import isal_zlib
@@ -35,7 +35,7 @@ class Stored:
     source: Path | bytes
     size: int
     sha256: str
-    known: bool = False
+    known: bool = field(default=False, compare=False)
 
     @classmethod
     def of(cls, data: bytes) -> Stored:

@@ -19,6 +19,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import isal
+
 from plimsoll.errors import Error
 
 if TYPE_CHECKING:
@@ -98,14 +100,16 @@ class Store:
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = root / FORMAT
+        # Another compressor may give other bytes, which must not be mixed with these.
+        self.root = root / f"{FORMAT}-isal{isal.__version__}"
         with storage_errors(f"opening the cache {root}"):
             for name in ("tmp", "locks"):
                 (self.root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._sweep()
-            self._tmp = Path(tempfile.mkdtemp(dir=self.root / "tmp"))
-            self._alive = os.open(self._tmp / ".alive", os.O_CREAT | os.O_RDWR, 0o600)
-            fcntl.flock(self._alive, fcntl.LOCK_EX)
+            with self.lock("temporary folders"):
+                self._sweep()
+                self._tmp = Path(tempfile.mkdtemp(dir=self.root / "tmp"))
+                self._alive = os.open(self._tmp / ".alive", os.O_CREAT | os.O_RDWR, 0o600)
+                fcntl.flock(self._alive, fcntl.LOCK_EX)
 
     def __enter__(self) -> Self:
         return self
@@ -164,8 +168,12 @@ class Store:
         with storage_errors(f"writing to the cache {self.root}"):
             return Path(tempfile.mkdtemp(dir=self._tmp))
 
-    def publish(self, source: Path, target: Path) -> None:
-        """Move a finished file or folder to its final name; the first one there stays."""
+    def publish(self, source: Path, target: Path) -> bool:
+        """Move a finished folder to its final name; the first one there stays.
+
+        Returns:
+            Whether it is the one that was moved.
+        """
         with storage_errors(f"writing to the cache {self.root}"):
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -174,6 +182,8 @@ class Store:
                 if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
                     raise
                 shutil.rmtree(source, ignore_errors=True)
+                return False
+        return True
 
     def remove(self, path: Path) -> None:
         """Take an entry away at once, however large it is."""
@@ -206,10 +216,7 @@ class Store:
             try:
                 handle = os.open(folder / ".alive", os.O_RDWR)
             except OSError:
-                # Just made, or without its lock file: only old ones are surely abandoned.
-                with contextlib.suppress(OSError):
-                    if folder.stat().st_mtime < _now() - 3600:
-                        shutil.rmtree(folder, ignore_errors=True)
+                shutil.rmtree(folder, ignore_errors=True)
                 continue
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -218,12 +225,6 @@ class Store:
                 pass
             finally:
                 os.close(handle)
-
-
-def _now() -> float:
-    import time  # noqa: PLC0415  (used once per start at most)
-
-    return time.time()
 
 
 def seal(value: Any) -> bytes:

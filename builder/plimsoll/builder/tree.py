@@ -16,7 +16,7 @@ from plimsoll.apk.version import Constraint
 from plimsoll.errors import Error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from plimsoll.builder.cache import CachedPackage, FileEntry
 
@@ -153,9 +153,10 @@ class Tree:
         prefix = f"{path}/" if path else ""
         return iter([n for p, n in self.nodes.items() if p.startswith(prefix) and p != path])
 
-    def ordered(self) -> list[Node]:
-        """All nodes, parents before children, names sorted within a directory."""
-        return [self.nodes[p] for p in sorted(self.nodes, key=lambda p: p.split("/"))]
+    def ordered(self, wanted: Callable[[Node], bool] = lambda _: True) -> list[Node]:
+        """Nodes, parents before children, names sorted within a directory."""
+        paths = [path for path, node in self.nodes.items() if wanted(node)]
+        return [self.nodes[path] for path in sorted(paths, key=lambda p: p.split("/"))]
 
     # -- changing -----------------------------------------------------------------------------
 

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from plimsoll.api.image import Contents, ImageConfiguration
+from plimsoll.arch import Arch
+from plimsoll.builder.engine import UnsupportedError, architectures, check_supported, wanted
+from plimsoll.builder.licences import Licences
+from plimsoll.builder.lock import Lock, LockedContents, LockedPackage
+from plimsoll.builder.logins import Logins
+from plimsoll.builder.ociimage import EntrypointError, creation_time, image_config
+from plimsoll.builder.repositories import RepositoryError, parse_repository
+from plimsoll.builder.spdx import apk_purl, element_id
+from plimsoll.builder.steps.common import RequestError
+from plimsoll.builder.steps.plan import expand
+from plimsoll.errors import Error
+
+NOW = datetime(2026, 11, 21, 6, 44, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "expression", "named"),
+    [
+        ("MIT", "MIT", []),
+        ("GPL-2.0-or-later AND MIT", "GPL-2.0-or-later AND MIT", []),
+        (
+            "GPL-2.0-or-later WITH Classpath-exception-2.0",
+            "GPL-2.0-or-later WITH Classpath-exception-2.0",
+            [],
+        ),
+        ("MIT AND custom", "MIT AND LicenseRef-custom", ["LicenseRef-custom"]),
+        ("MIT BSD", "LicenseRef-MIT-BSD", ["LicenseRef-MIT-BSD"]),
+        ("", "NOASSERTION", []),
+        ("(", None, None),
+    ],
+)
+def test_licences(text, expression, named):
+    licences = Licences()
+    made = licences.expression(text)
+    if expression is None:
+        assert made.startswith("LicenseRef")
+        return
+    assert made == expression
+    assert list(licences.extracted) == named
+
+
+def test_tag_templates():
+    lock = Lock(
+        contents=LockedContents(
+            packages=[
+                LockedPackage(name="a+b", url="", version="1.2_p3-r0", architecture="x86_64"),
+                LockedPackage(name="c", url="", version="1-r0", architecture="x86_64"),
+                LockedPackage(name="c", url="", version="2-r0", architecture="aarch64"),
+            ]
+        )
+    )
+    assert expand("${timestamp}-x", lock, NOW) == "20261121064400-x"
+    assert expand("v${package.a+b.version}", lock, NOW) == "v1.2_p3-r0"
+    for bad, words in (
+        ("${package.c.version}", "differs"),
+        ("${package.d.version}", "not in the image"),
+        ("${nonsense}", "unknown"),
+    ):
+        with pytest.raises(RequestError, match=words):
+            expand(bad, lock, NOW)
+    with pytest.raises(Error):
+        expand("a b", lock, NOW)
+
+
+def test_logins_leave_urls():
+    logins = Logins({"HTTP_AUTH": "basic:other.example:u:p:w basic:third.example:a:b"})
+    config = ImageConfiguration(
+        contents=Contents(
+            repositories=["@tag https://user:pass%40word@apk.example:8443/os", "./local"],
+            keyring=["https://user:x@keys.example/k.rsa.pub"],
+        )
+    )
+    clean = logins.strip_config(config)
+    assert clean.contents.repositories == ["@tag https://apk.example:8443/os", "./local"]
+    assert clean.contents.keyring == ["https://keys.example/k.rsa.pub"]
+    assert logins.headers("https://apk.example:8443/os/x86_64/APKINDEX.tar.gz") == {
+        "Authorization": "Basic dXNlcjpwYXNzQHdvcmQ="
+    }
+    assert logins.headers("https://apk.example/os") == {}
+    assert logins.headers("https://other.example/x") == {"Authorization": "Basic dTpwOnc="}
+    assert "pass" not in repr(logins)
+
+
+def test_repositories():
+    assert parse_repository("https://x.example/os/") == ("https://x.example/os", "")
+    assert parse_repository("@edge ./packages/") == ("./packages", "edge")
+    for bad in ("@ x", "@a-b https://x", "ftp://x.example/os"):
+        with pytest.raises(RepositoryError):
+            parse_repository(bad)
+
+
+def test_architectures():
+    config = ImageConfiguration(archs=["x86_64", "amd64", "aarch64"])
+    assert architectures(config) == [Arch.AMD64, Arch.ARM64]
+    assert architectures(config, ["riscv64,s390x"]) == [Arch.RISCV64, Arch.S390X]
+    assert len(architectures(ImageConfiguration())) == 9
+    with pytest.raises(Error, match="unknown architecture 'amd46'"):
+        architectures(config, ["amd46"])
+
+
+def test_services_need_s6():
+    config = ImageConfiguration.model_validate({"entrypoint": {"type": "service-bundle"}})
+    assert wanted(config) == ["s6"]
+
+
+def test_what_is_not_there_yet_is_refused():
+    config = ImageConfiguration.model_validate(
+        {"contents": {"baseimage": {"image": "x", "apkindex": "y"}}}
+    )
+    with pytest.raises(UnsupportedError, match="baseimage"):
+        check_supported(config)
+
+
+def test_creation_time(monkeypatch):
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    assert creation_time([5, 9], 7) == 9
+    assert creation_time([], 7) == 7
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "3")
+    assert creation_time([5]) == 3
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "x")
+    with pytest.raises(EntrypointError):
+        creation_time([5])
+
+
+def test_open_quotes_are_refused():
+    config = ImageConfiguration(cmd="echo 'x")
+    with pytest.raises(EntrypointError, match="cmd: "):
+        image_config(config, Arch.ARMV7, [], user="", created=0, labels={})
+
+
+def test_identifiers():
+    assert element_id("Package-apk", "a+b/c", "1.0_p1-r0") == "SPDXRef-Package-apk-a-b-c-1.0-p1-r0"
+    assert (
+        apk_purl("Wolfi", "g++", "1.0+x", "x86_64") == "pkg:apk/wolfi/g%2B%2B@1.0%2Bx?arch=x86_64"
+    )
