@@ -210,7 +210,7 @@ async def test_statuses_and_truncation(world):
             state["status"] = status
             await asyncio.to_thread(world.fails, words)
         state["status"], state["cut"] = 200, 100
-        await asyncio.to_thread(world.fails, "app-1.0-r0.apk")
+        await asyncio.to_thread(world.fails, "the answer was cut off")
         state["cut"] = 0
         await asyncio.to_thread(world.run, "out.tar")
         state["requests"].clear()
