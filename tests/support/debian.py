@@ -30,7 +30,6 @@ GROUPS: dict[str, dict[str, str]] = {
         "/usr/lib/cni/loopback": "containernetworking-plugins",
         "iptables": "iptables",
         "ip": "iproute2",
-        "conntrack": "conntrack",
         "nsenter": "util-linux",
         "mount": "mount",
     },
@@ -136,14 +135,17 @@ def _apt(*arguments: str, attempts: int = 4) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Install the groups' packages."""
+    """Install the groups' packages; with no group all that can be had, and a note on the rest."""
     parser = argparse.ArgumentParser(prog="debian", description=__doc__.splitlines()[0])
-    parser.add_argument("group", nargs="+", choices=sorted(GROUPS))
+    parser.add_argument("group", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)}")
+    groups = parser.parse_args(arguments).group
+    if unknown := set(groups) - set(GROUPS):
+        parser.error(f"no group {', '.join(unknown)}; there are {', '.join(GROUPS)}")
     try:
-        ensure(*parser.parse_args(arguments).group)
+        ensure(*(groups or GROUPS))
     except MissingProgramError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        print(f"{'error' if groups else 'note'}: {error}", file=sys.stderr)
+        return 1 if groups else 0
     return 0
 
 

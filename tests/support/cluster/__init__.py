@@ -1,0 +1,9 @@
+"""A real one-node Kubernetes cluster for tests and the demo."""
+
+from __future__ import annotations
+
+from cluster.harness import Cluster, default_state, unsupported
+from cluster.layout import ClusterError
+from cluster.wait import Pending, wait_until
+
+__all__ = ["Cluster", "ClusterError", "Pending", "default_state", "unsupported", "wait_until"]
