@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 
 class Recorder:
-    """Posts events; one that cannot be posted is only logged."""
+    """Logs events and posts them; one that cannot be posted is no reason to stop."""
 
     def __init__(self, kube: KubeClient) -> None:
         self._kube = kube
@@ -38,6 +38,13 @@ class Recorder:
     ) -> None:
         """Post events about one object."""
         for event in events:
+            log.info(
+                event.message,
+                kind=kind,
+                namespace=about.namespace,
+                name=about.name,
+                reason=event.reason,
+            )
             try:
                 await self._kube.create(
                     path("Event", about.namespace), self._body(kind, about, event, now)
