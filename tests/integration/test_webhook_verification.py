@@ -7,7 +7,9 @@ import json
 from typing import NamedTuple
 
 import pytest
+from click.testing import CliRunner
 
+from plimsoll.cli.main import cli
 from plimsoll.oci.reference import Reference
 from plimsoll.oci.registry import Artifact, Registry
 from plimsoll.signing.attach import attach_bundle
@@ -289,3 +291,43 @@ async def test_many_pods_of_a_new_image_cost_one_verification(world, webhook):
     assert webhook.verifier.reads == before + 1
     await webhook.admit(image)
     assert webhook.verifier.reads == before + 1
+
+
+async def test_a_policy_can_be_tried_without_a_cluster(world, tmp_path):
+    good = await push_image(world.host, "tried", "good", "good")
+    bad = await push_image(world.host, "tried", "bad", "bad")
+    await asyncio.to_thread(world.ours.sign, good)
+    spec = {
+        "images": [{"glob": f"{world.host}/**"}],
+        "authorities": [{"key": {"secretRef": {"name": "k"}}}],
+    }
+    document = {
+        "apiVersion": "plimsoll.dev/v1alpha1",
+        "kind": "ClusterImagePolicy",
+        "metadata": {"name": "signed"},
+        "spec": spec,
+    }
+    file = tmp_path / "policy.yaml"
+    file.write_text(json.dumps(document))
+    secret = ["--secret", f"k={world.ours.public_key}"]
+
+    def tried(image, *options):
+        base = ["policy", "test", "--policy", "-", "--image", image, "--timeout", "5"]
+        result = CliRunner().invoke(cli, [*base, *options], input=file.read_text())
+        return result.exit_code, result.output
+
+    for image, options, status, text in (
+        (good, secret, 0, "is admitted"),
+        (f"{world.host}/tried:good", secret, 0, "is admitted"),
+        (bad, secret, 1, 'refused by policy "signed": no signature by key "authority-0"'),
+        (good, [], 1, "Secret the webhook's namespace/k does not exist"),
+        ("nginx:1", secret, 1, "matches no policy"),
+        (f"{world.host}/tried:absent", secret, 2, "could not be decided"),
+        ("A B", secret, 2, "no image reference"),
+    ):
+        code, output = await asyncio.to_thread(tried, image, *options)
+        assert code == status, output
+        assert text in output
+    file.write_text("kind: Pod")
+    code, output = await asyncio.to_thread(tried, good)
+    assert (code, "is a Pod" in output) == (2, True)

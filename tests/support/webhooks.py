@@ -65,6 +65,7 @@ class Webhook:
     policies: Policies
     verifier: Verifier
     metrics: Metrics
+    app: web.Application
 
     async def send(self, review: Any, **options: Any) -> dict[str, Any]:
         """Send an AdmissionReview; the ``response`` of the answer."""
@@ -103,7 +104,8 @@ async def serving(
         certificate = ServingCertificate()
         identity = renewed(None, ["localhost"], b"", utc_now())
         certificate.use(identity.certificate, identity.key)
-        runner = web.AppRunner(admission_app(AdmissionHandler(decider, metrics)), access_log=None)
+        app = admission_app(AdmissionHandler(decider, metrics))
+        runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=certificate.context)
@@ -114,7 +116,7 @@ async def serving(
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust))
         )
         url = f"https://localhost:{port}/validate"
-        yield Webhook(url, session, policies, verifier, metrics)
+        yield Webhook(url, session, policies, verifier, metrics, app)
 
 
 def pod(*images: str, **parts: Any) -> dict[str, Any]:

@@ -313,5 +313,5 @@ def _check_match(match: MatchResource, path: str) -> Iterator[str]:
 
 
 def _short(value: Any) -> str:
-    text = str(value)
+    text = " ".join(str(value).split())
     return text if len(text) <= 100 else f"{text[:97]}..."

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 
 import click
 
-from plimsoll.webhook.settings import NAMESPACE_LABEL, Settings
+from plimsoll.webhook.settings import NAMESPACE_LABEL, Settings, insecure_registries
 
 _DEFAULT = Settings()
 
@@ -107,15 +106,13 @@ def webhook(  # noqa: PLR0913  one parameter for each option
     from plimsoll.webhook.run import run  # noqa: PLC0415
 
     configure(log_level)
-    named = os.environ.get("PLIMSOLL_INSECURE_REGISTRIES", "").split(",")
-    insecure += tuple(host.strip() for host in named if host.strip())
     settings = Settings(
         host=host,
         port=port,
         health_port=health_port,
         no_match=no_match,  # type: ignore[arg-type]  # click has checked it
         timeout=timeout,
-        insecure_registries=frozenset(insecure),
+        insecure_registries=insecure_registries(insecure),
         pod_pull_secrets=pod_pull_secrets,
         sigstore_policies=sigstore_policies,
         allow_no_authorities=allow_no_authorities,

@@ -71,7 +71,10 @@ def validate(files: tuple[Path, ...]) -> None:
     help="Public key file that stands for a Secret that a policy names.",
 )
 @click.option(
-    "--insecure-registry", "insecure", multiple=True, help="Registry (host:port) without TLS."
+    "--insecure-registry",
+    "insecure",
+    multiple=True,
+    help="Registry (host:port) without TLS; $PLIMSOLL_INSECURE_REGISTRIES has several with commas.",
 )
 @click.option("--timeout", default=30.0, show_default=True, help="Seconds to wait for registries.")
 def test(
@@ -86,8 +89,11 @@ def test(
     Uses your own logins (docker's configuration). Exits 0 if the image is admitted, 1 if it is
     refused, 2 if that could not be decided.
     """
+    from plimsoll.webhook.settings import insecure_registries  # noqa: PLC0415
+
+    hosts = insecure_registries(insecure)
     try:
-        verdict = asyncio.run(_judge(files, image, _secrets(secrets), frozenset(insecure), timeout))
+        verdict = asyncio.run(_judge(files, image, _secrets(secrets), hosts, timeout))
     except Error as error:
         click.echo(f"could not be decided: {error}", err=True)
         sys.exit(UNDECIDED)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 #: A namespace is guarded when it carries this label with the value ``true``. The selector of the
 #: ValidatingWebhookConfiguration decides; the webhook answers whatever it is asked.
 NAMESPACE_LABEL = "policy.plimsoll.dev/include"
+
+
+def insecure_registries(named: Sequence[str]) -> frozenset[str]:
+    """Registries without TLS: those named, and those of ``PLIMSOLL_INSECURE_REGISTRIES``."""
+    listed = os.environ.get("PLIMSOLL_INSECURE_REGISTRIES", "").split(",")
+    return frozenset(host.strip() for host in (*named, *listed) if host.strip())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
