@@ -70,7 +70,7 @@ class Witnesses:
         for obj in signed.material.tlog_entries if self.root.tlogs else ():
             entry = LogEntry.parse(obj, version=signed.material.version)
             log, moment = verify_entry(entry, self.root.tlogs)
-            check_body(entry.body, signed, key_spki, certificate)
+            check_body(entry.body, entry.kind, signed, key_spki, certificate)
             logs.add(log.log_id)
             if moment is not None:
                 times.append(VerifiedTime(moment, f"log {log.log_id.hex()[:16]}"))

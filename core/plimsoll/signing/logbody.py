@@ -29,11 +29,18 @@ _WHERE: Final = "the log entry"
 _MISMATCH: Final = "the log entry is of another {}"
 
 
-def check_body(body: bytes, signed: Signed, key_spki: bytes, certificate: bytes | None) -> None:
+def check_body(
+    body: bytes,
+    claimed: tuple[str, str] | None,
+    signed: Signed,
+    key_spki: bytes,
+    certificate: bytes | None,
+) -> None:
     """Demand that a log entry is about one signature.
 
     Args:
         body: the canonical entry.
+        claimed: kind and version that it must be of; ``None`` where nobody said.
         signed: the signature.
         key_spki: the key that made it (DER SubjectPublicKeyInfo).
         certificate: of that key (DER); ``None`` for a bare key.
@@ -45,6 +52,8 @@ def check_body(body: bytes, signed: Signed, key_spki: bytes, certificate: bytes 
     obj = parse_json(body, _WHERE, _BODY_LIMIT)
     kind = text(obj, "kind", _WHERE), text(obj, "apiVersion", _WHERE)
     spec = child(obj, "spec", _WHERE)
+    if claimed not in {None, kind}:
+        raise RejectedError(_MISMATCH.format("kind than the bundle says"))
     check = _CHECKS.get(kind)
     if check is None:
         raise InvalidEvidenceError(f"the log entry is of an unknown kind {kind[0][:40]} {kind[1]}")

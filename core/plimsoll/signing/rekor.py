@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _HASHES_LIMIT: Final = 64
 _NOTE_LIMIT: Final = 64 << 10
 _SIGNATURE_LIMIT: Final = 32
-_MARK: Final = "— "
+_MARK: Final = "—"
 _HINT_SIZE: Final = 4
 _MAX_INT: Final = (1 << 63) - 1
 #: Years beyond this are nonsense, and beyond what ``datetime`` can hold.
@@ -56,6 +56,9 @@ class LogEntry:
     """Seconds since 1970; only worth something with a signed entry timestamp; 0 in v2."""
 
     body: bytes
+    kind: tuple[str, str] | None = None
+    """Kind and version that the bundle says the body is of; a hint that must agree."""
+
     promise: bytes = b""
     """The signed entry timestamp."""
 
@@ -72,11 +75,13 @@ class LogEntry:
             return _legacy(obj["legacy"])
         proof = obj.get("inclusionProof")
         promise = obj.get("inclusionPromise")
+        kind = child(obj, "kindVersion", "the log entry")
         entry = cls(
             log_id=b64decode(child(obj, "logId", "the log entry").get("keyId"), "the log's id"),
             index=_integer(obj.get("logIndex"), "the log index"),
             integrated_time=_integer(obj.get("integratedTime") or 0, "the integrated time"),
             body=b64decode(obj.get("canonicalizedBody"), "the body of the log entry"),
+            kind=(text(kind, "kind", "the log entry"), text(kind, "version", "the log entry")),
             promise=b64decode(
                 child(obj, "inclusionPromise", "the log entry").get("signedEntryTimestamp"),
                 "the signed entry timestamp",
@@ -176,9 +181,9 @@ def _verify_checkpoint(proof: InclusionProof, log: LogKey) -> None:
 
 
 def _note_signature(line: str, signed: bytes, log: LogKey) -> bool:
-    if not line.startswith(_MARK):
+    mark, name, encoded = (*line.split(" "), "", "", "")[:3]
+    if mark != _MARK or not name or line.count(" ") != 2:
         return False
-    _, _, encoded = line[len(_MARK) :].rpartition(" ")
     try:
         data = b64decode(encoded, "a signature of the checkpoint")
     except InvalidEvidenceError:

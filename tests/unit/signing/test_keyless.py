@@ -30,7 +30,7 @@ from miniature_sigstore import (
 )
 from plimsoll.signing.authority import KeyAuthority
 from plimsoll.signing.dsse import IN_TOTO, pae
-from plimsoll.signing.errors import InvalidKeyError, InvalidTrustRootError
+from plimsoll.signing.errors import InvalidKeyError, InvalidTrustRootError, RejectedError
 from plimsoll.signing.identities import IdentityRule
 from plimsoll.signing.items import BundleItem, Evidence, LegacySignatureItem
 from plimsoll.signing.keyless import (
@@ -40,7 +40,7 @@ from plimsoll.signing.keyless import (
 )
 from plimsoll.signing.keys import public_key
 from plimsoll.signing.legacy import build_payload
-from plimsoll.signing.rekor import InclusionProof, _verify_proof
+from plimsoll.signing.rekor import InclusionProof, LogEntry, _verify_proof, verify_entry
 from plimsoll.signing.results import Identity
 from plimsoll.signing.statement import COSIGN_SIGN, build_statement
 from plimsoll.signing.trustroot import Period, TrustRoot, authority_from_pem, log_key
@@ -366,7 +366,7 @@ def test_another_logs_entry_under_our_logs_name():
         (lambda e: e.pop("inclusionPromise"), "nothing proves when"),
         (lambda e: e["inclusionProof"].pop("checkpoint"), "no checkpoint"),
         (lambda e: e["inclusionProof"].update(hashes=[]), "wrong length"),
-        (lambda e: e["inclusionProof"].update(hashes=["AAAA"]), "wrong length"),
+        (lambda e: e["inclusionProof"].update(hashes=["AAAA"] * 3), "hash of the inclusion proof"),
         (lambda e: e["inclusionProof"].update(logIndex="3"), "does not lead"),
         (lambda e: e["inclusionProof"].update(logIndex="5"), "outside"),
         (lambda e: e["inclusionProof"].update(treeSize="6"), "another tree"),
@@ -376,6 +376,9 @@ def test_another_logs_entry_under_our_logs_name():
         (lambda e: e["inclusionProof"].update(checkpoint={"envelope": "x" * 99999}), "too long"),
         (lambda e: e["inclusionProof"].update(checkpoint={"envelope": "x\n5\n%\n\n"}), "base64"),
         (lambda e: e.pop("logId"), "logId"),
+        (lambda e: e.pop("kindVersion"), "kindVersion"),
+        (lambda e: e["kindVersion"].update(kind="dsse"), "another kind"),
+        (lambda e: e["kindVersion"].update(version="0.0.2"), "another kind"),
         (lambda e: e.update(canonicalizedBody="%"), "base64"),
     ],
 )
@@ -383,6 +386,24 @@ def test_a_changed_entry(change, text):
     case = Case()
     change(case.entries[0])
     case.refused(text)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("— ", "- "), ("— log.example", "— log example"), ("— log.example", "—"), ("— ", "—  ")],
+)
+def test_malformed_signatures_of_a_checkpoint(old, new):
+    case = Case()
+    checkpoint = case.entries[0]["inclusionProof"]["checkpoint"]
+    checkpoint["envelope"] = checkpoint["envelope"].replace(old, new)
+    case.refused("not signed by the log")
+
+
+def test_an_entry_that_nothing_vouches_for():
+    root = TrustRoot.parse(MINIATURE.trusted_root())
+    entry = LogEntry(log_id=MINIATURE.log_id, index=1, integrated_time=1, body=b"{}")
+    with pytest.raises(RejectedError, match="neither a promise nor a proof"):
+        verify_entry(entry, root.tlogs)
 
 
 def test_the_checkpoint_of_another_tree():
