@@ -399,6 +399,17 @@ def test_malformed_signatures_of_a_checkpoint(old, new):
     case.refused("not signed by the log")
 
 
+def test_a_v01_bundle_needs_the_promise_of_the_log():
+    case = Case()
+    case.entries = [
+        case.sigstore.entry(hashedrekord(case.signature, pem(case.certificate)), moment=None)
+    ]
+    obj = json.loads(case.bundle())
+    obj["mediaType"] = "application/vnd.dev.sigstore.bundle+json;version=0.1"
+    case.bundle = lambda: json.dumps(obj).encode()
+    case.refused("v0.1 bundle has no inclusion promise")
+
+
 def test_an_entry_that_nothing_vouches_for():
     root = TrustRoot.parse(MINIATURE.trusted_root())
     entry = LogEntry(log_id=MINIATURE.log_id, index=1, integrated_time=1, body=b"{}")
