@@ -21,7 +21,8 @@ insecure_option = click.option(
     "insecure",
     multiple=True,
     metavar="HOST",
-    help="Speak plain HTTP to this registry (with its port); those on this machine may anyway.",
+    help="Speak plain HTTP to this registry (with its port), as to those on this machine and to "
+    "those in $PLIMSOLL_INSECURE_REGISTRIES.",
 )
 
 
@@ -34,9 +35,10 @@ class UsageError(Error):
 def open_registry(insecure: tuple[str, ...]) -> Registry:
     """A client with the logins of docker and podman."""
     from plimsoll.oci.auth import Credentials  # noqa: PLC0415  start-up time
+    from plimsoll.oci.insecure import insecure_registries  # noqa: PLC0415
     from plimsoll.oci.registry import Registry  # noqa: PLC0415
 
-    return Registry(Credentials.default(), insecure=frozenset(insecure))
+    return Registry(Credentials.default(), insecure=insecure_registries(insecure))
 
 
 def parse_image(text: str) -> Reference:

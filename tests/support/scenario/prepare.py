@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +10,7 @@ from pathlib import Path
 import own_image
 from cluster import Cluster
 from debian_apk.repository import build as build_packages
-from gotools import tool
+from scenario.serve import serve
 from scenario.shell import run
 from scenario.world import ROOT, World, install, make_keys, make_team
 
@@ -50,13 +48,9 @@ def publish_own_image(world: World, own: Path) -> str:
         [ROOT / ".venv/bin/plimsoll", "publish", ROOT / "images/plimsoll.yaml", target, *sources],
         env=world.env,
     )
-    return f"{world.registry}/plimsoll/plimsoll@{world.crane('digest', target)}"
-
-
-def serve_packages(cluster: Cluster, packages: Path) -> str:
-    """Show the base packages over HTTP where pods reach them; the cluster owns the process."""
-    host = cluster.registry.rpartition(":")[0]
-    return cluster.serve_directory(packages, host)
+    image = f"{world.registry}/plimsoll/plimsoll@{world.crane('digest', target)}"
+    world.plimsoll("sign", "--key", world.work / "release.key", image)
+    return image
 
 
 def prepare(cluster: Cluster, say: Say, work: Path) -> World:
@@ -64,7 +58,7 @@ def prepare(cluster: Cluster, say: Say, work: Path) -> World:
     packages, own = build_inputs(say)
     say("one-node cluster: etcd, API server, kubelet, containerd, registry (about 20 s)")
     cluster.up()
-    world = World(cluster, packages, serve_packages(cluster, packages), work)
+    world = World(cluster, packages, serve(cluster, packages), work)
     make_keys(world)
     say("our own image, by our own builder")
     world.own_image = publish_own_image(world, own)

@@ -45,7 +45,7 @@ def refusal(world: World, manifest: dict[str, Any], *needles: str) -> str:
 
 def copy_of(world: World, name: str) -> str:
     """A copy of the image, without its signatures, under another digest; as repository@digest."""
-    target = f"{world.registry}/team-a/{name}"
+    target = f"{world.registry}/team/{name}"
     world.crane("mutate", world.seen["amd64"], "--label", f"copy={name}", "-t", f"{target}:latest")
     return f"{target}@{world.crane('digest', f'{target}:latest')}"
 
@@ -107,7 +107,7 @@ def relocated_signature(world: World) -> str:
         "manifests": moved,
     }
     put_manifest(world, repository, digest.replace(":", "-"), index)
-    return refusal(world, pod("relocated", image), image, POLICY, "another digest")
+    return refusal(world, pod("relocated", image), image, POLICY, "another image")
 
 
 def relocate(

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster import Cluster
-
 from gotools import tool
 from scenario.shell import run, wait_for
 
@@ -83,11 +82,11 @@ class World:
 
 
 def make_keys(world: World) -> None:
-    """Two cosign key pairs, of the team and of a stranger, made by cosign itself."""
+    """Cosign key pairs of the team, of a stranger and of our releases, made by cosign itself."""
     (world.work / "docker").mkdir(parents=True, exist_ok=True)
     (world.work / "docker/config.json").write_text('{"auths": {}}')
     (world.work / "password").write_text(secrets.token_hex(8))
-    for name in ("team", "stranger"):
+    for name in ("team", "stranger", "release"):
         for leftover in world.work.glob(f"{name}.*"):
             leftover.unlink()
         world.cosign("generate-key-pair", "--output-key-prefix", str(world.work / name))
@@ -109,6 +108,7 @@ def install(world: World) -> None:
         f"image.repository={repository}",
         f"image.digest={digest}",
         f"insecureRegistries={{{world.registry}}}",
+        f"trustedHosts={{{world.cluster.host_address}}}",
         "clusterName=demo",
     ):
         helm += ["--set", setting]
@@ -136,6 +136,20 @@ def make_team(world: World) -> None:
         "cosign.password": (world.work / "password").read_text(),
     }
     world.kubectl("apply", "-f", "-", stdin=secret("cosign", TEAM, pair))
+    world.kubectl("apply", "-f", "-", stdin=example(world, "clusterimagepolicy.yaml"))
+    world.kubectl("apply", "-f", "-", stdin=own_policy(world))
+
+
+def own_policy(world: World) -> str:
+    """The build Jobs run our own image, so it needs marks too: the signature of our release key."""
+    authority = {"name": "release", "key": {"data": (world.work / "release.pub").read_text()}}
+    spec = {
+        "images": [{"glob": f"{world.registry}/plimsoll/**"}],
+        "authorities": [authority],
+        "require": {"signature": True},
+    }
+    kind = {"apiVersion": "plimsoll.dev/v1alpha1", "kind": "ClusterImagePolicy"}
+    return json.dumps({**kind, "metadata": {"name": "plimsoll"}, "spec": spec})
 
 
 def example(world: World, name: str) -> str:

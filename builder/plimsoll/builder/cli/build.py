@@ -56,7 +56,7 @@ def build(config: Path, image: str, output: Path, **options: Any) -> None:
     "--insecure-registry",
     multiple=True,
     metavar="HOST[:PORT]",
-    help="Speak plain HTTP to this registry.",
+    help="Speak plain HTTP to this registry, as to those in $PLIMSOLL_INSECURE_REGISTRIES.",
 )
 def publish(config: Path, tags: tuple[str, ...], **options: Any) -> None:
     """Build the image that CONFIG describes and push it to every one of TAGS.
@@ -132,12 +132,13 @@ async def _publish(
 ) -> None:
     from plimsoll.builder.publish import push_all  # noqa: PLC0415  (start-up time)
     from plimsoll.oci.auth import Credentials  # noqa: PLC0415
+    from plimsoll.oci.insecure import insecure_registries  # noqa: PLC0415
     from plimsoll.oci.registry import Registry  # noqa: PLC0415
 
     report = Report(inputs.progress)
     first = references[0]
     name = f"{first.registry}/{first.repository}"
-    insecure = frozenset(options["insecure_registry"])
+    insecure = insecure_registries(options["insecure_registry"])
     async with (
         Engine(inputs.settings, report.events) as engine,
         Registry(Credentials.default(), insecure=insecure) as registry,

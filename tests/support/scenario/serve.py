@@ -1,0 +1,60 @@
+"""The base packages over HTTP, where pods reach them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from cluster import Cluster
+from cluster.processes import Process, start
+from registries import free_port
+from scenario.shell import wait_for
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/x86_64/APKINDEX.tar.gz", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, TimeoutError, ConnectionError):
+        return False
+
+
+def serve(cluster: Cluster, directory: Path) -> str:
+    """Serve ``directory`` beside the cluster, or go on with the server that does; its URL."""
+    record, place = _files(cluster)
+    if place.exists():
+        url = place.read_text()
+        running = Process.recorded(record)
+        if running is not None and running.alive and _answers(url):
+            return url
+        stop(cluster)
+    port = free_port(cluster.host_address)
+    url = f"http://{cluster.host_address}:{port}"
+    support = str(Path(__file__).resolve().parents[1])
+    start(
+        [sys.executable, "-m", "static_server", directory, cluster.host_address, str(port)],
+        record=record,
+        log=cluster.logs_dir / "packages.log",
+        env={**os.environ, "PYTHONPATH": support},
+    )
+    place.write_text(url)
+    wait_for("the package server", lambda: _answers(url), seconds=20)
+    return url
+
+
+def stop(cluster: Cluster) -> None:
+    """End the server, if it runs."""
+    record, place = _files(cluster)
+    process = Process.recorded(record)
+    if process is not None:
+        process.kill()
+    record.unlink(missing_ok=True)
+    place.unlink(missing_ok=True)
+
+
+def _files(cluster: Cluster) -> tuple[Path, Path]:
+    state = cluster.layout.state
+    return state / "packages.process", state / "packages.url"
