@@ -292,12 +292,31 @@ def test_strange_log_entries(body):
     assert case.judge().signatures == ()
 
 
+def test_a_log_entry_of_another_payload_type():
+    case = Case()
+    body = intoto2(case.signature, pem(case.certificate))
+    body["spec"]["content"]["envelope"]["payloadType"] = "text/plain"
+    case.entries = [case.sigstore.entry(body)]
+    case.refused("another payload")
+
+
+@pytest.mark.parametrize("make", [dsse1, intoto1, intoto2])
+def test_the_log_entry_of_an_envelope_for_a_signature_without_one(make):
+    case = Case()
+    payload = build_payload("r/app", IMAGE)
+    body = make(sign(case.key, payload), pem(case.certificate), statement=payload)
+    assert "of another" in legacy(case, body=body).rejections[0].reason
+
+
 def test_a_log_entry_with_another_number_of_signatures():
     case = Case()
     body = dsse1(case.signature, pem(case.certificate))
     body["spec"]["signatures"] *= 2
     case.entries = [case.sigstore.entry(body)]
     case.refused("another number")
+    body["spec"]["signatures"] = ["x"]
+    case.entries = [case.sigstore.entry(body)]
+    case.refused("no object")
 
 
 # The log
