@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from plimsoll.webhook.admission import decode, read
+from plimsoll.webhook.admission import read
+from plimsoll.webhook.body import decode
 from plimsoll.webhook.errors import BadReviewError
 from shared_data import shared
 

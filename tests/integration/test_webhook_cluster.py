@@ -7,8 +7,10 @@ import asyncio
 import base64
 import contextlib
 import json
+import os
 import socket
 import subprocess
+import urllib.request
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +18,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from apiserver import ControlPlane, control_plane
+from apiserver import ControlPlane, control_plane, until
 from gotools import tool
 from plimsoll.kube.client import KubeClient
 from plimsoll.kube.config import KubeConfig
@@ -387,3 +389,36 @@ def test_valid_policies_are_accepted_by_the_schema(world, kind):
             check=False,
         )
         assert done.returncode == 0, (case["file"], done.stderr)
+
+
+def test_the_command_serves_and_ends_when_it_is_asked_to(world, tmp_path):
+    port, health = free_port(), free_port()
+    command = [str(ROOT / ".venv/bin/plimsoll"), "webhook", "--port", str(port)]
+    command += ["--health-port", str(health), "--drain-seconds", "0", "--tls-secret", "other"]
+    log = (tmp_path / "log").open("wb+")
+    environment = {**os.environ, "KUBECONFIG": str(world.plane.kubeconfig)}
+    process = subprocess.Popen(
+        [*command, "--configuration", "absent"], env=environment, stdout=log, stderr=log
+    )
+    try:
+        base = f"http://127.0.0.1:{health}"
+
+        def ready():
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{base}/readyz") as answer:
+                return answer.status == 200
+            return False
+
+        until(ready, "the webhook to be ready", tmp_path)
+        with urllib.request.urlopen(f"{base}/metrics") as answer:
+            metrics = answer.read().decode()
+        assert "plimsoll_webhook_ready 1.0" in metrics
+        process.terminate()
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.wait()
+        log.close()
+    lines = (tmp_path / "log").read_text().splitlines()
+    events = [json.loads(line)["event"] for line in lines]
+    assert "ready" in events
+    assert events[-1] == "ended"

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plimsoll.webhook.admission import KINDS, MAX_BODY, answer, decode, read
+from plimsoll.webhook.admission import KINDS, answer, read
+from plimsoll.webhook.body import MAX_BODY, decode
 from plimsoll.webhook.errors import BadReviewError
 from webhooks import pod, review
 

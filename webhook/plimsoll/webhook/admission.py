@@ -7,22 +7,13 @@ the server turns into a denial: a request that is not understood is never admitt
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from plimsoll.webhook.errors import BadReviewError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-MAX_BODY = 3 * 1024 * 1024
-#: Objects that the API server sends are nested about 25 levels deep.
-MAX_DEPTH = 100
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
-_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 #: Containers of a pod spec: field → how messages name one.
 _CONTAINERS = {
@@ -103,27 +94,6 @@ class Review:
 
     pull_secrets: tuple[str, ...] = ()
     service_account: str = "default"
-
-
-def decode(body: bytes) -> dict[str, Any]:
-    """Decode a request body.
-
-    Raises:
-        BadReviewError: more bytes than allowed, no JSON, nested too deeply, a key that stands
-            twice in one object (two readers could see two images), or no object.
-    """
-    if len(body) > MAX_BODY:
-        raise BadReviewError(f"the request has more than {MAX_BODY} bytes")
-    # Before the decoder, which would only stop at the interpreter's own limit.
-    if _depth(body) > MAX_DEPTH and _depth(_STRINGS.sub(b"", body)) > MAX_DEPTH:
-        raise BadReviewError(f"the request is nested more than {MAX_DEPTH} levels deep")
-    try:
-        value = json.loads(body, object_pairs_hook=_unique, parse_constant=_no_constant)
-    except ValueError as error:
-        raise BadReviewError(f"the request is no valid JSON: {str(error)[:200]}") from None
-    if not isinstance(value, dict):
-        raise BadReviewError("the request is no AdmissionReview object")
-    return value
 
 
 def uid_of(review: Mapping[str, Any]) -> str:
@@ -313,21 +283,3 @@ def _text(holder: Mapping[str, Any], key: str) -> str:
 
 def _gk(group: str, kind: str) -> str:
     return f"{kind}.{group}" if group else kind or "an object without kind"
-
-
-def _depth(body: bytes) -> int:
-    """How deep brackets are nested; those in strings are counted too."""
-    return max(accumulate(map(_STEPS.__getitem__, body.translate(None, _NOT_BRACKETS))), default=0)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in result if keys.count(key) > 1)
-        raise ValueError(f"the key {twice[:60]!r} stands twice in one object")
-    return result
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")

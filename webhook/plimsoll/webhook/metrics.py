@@ -93,6 +93,11 @@ class _Live(Collector):
                 "Policies that cannot be honoured and refuse what they match.",
                 sum(bool(policy.fault) for policy in policies),
             ),
+            (
+                "plimsoll_webhook_watches_failing",
+                "Kinds that cannot be followed now; the last known objects stay in force.",
+                len(self._source.problems),
+            ),
             ("plimsoll_webhook_ready", "Whether policies are loaded.", int(self._source.ready)),
         ):
             yield GaugeMetricFamily(name, help_text, value=value)

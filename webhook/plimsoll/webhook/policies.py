@@ -134,7 +134,7 @@ def compile_policy(
     try:
         model = read_spec(spec, allow_no_authorities=allow_no_authorities)
     except PolicyInvalidError as error:
-        return _invalid(name, spec, group, str(error))
+        return broken_policy(name, spec, group, str(error))
     faults = list(unsupported(model))
     authorities = []
     for index, authority in enumerate(model.authorities or []):
@@ -169,8 +169,8 @@ def secret_names(spec: Any) -> set[str]:
     }
 
 
-def _invalid(name: str, spec: Any, group: str, fault: str) -> CompiledPolicy:
-    """An invalid policy refuses what it can be seen to match; everything, if that is not clear."""
+def broken_policy(name: str, spec: Any, group: str, fault: str) -> CompiledPolicy:
+    """A policy that refuses what it can be seen to match; everything, if that is not clear."""
     fields = spec if isinstance(spec, dict) else {}
     globs: list[Glob] = []
     try:

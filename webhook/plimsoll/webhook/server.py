@@ -9,6 +9,7 @@ import structlog
 from aiohttp import web
 
 from plimsoll.webhook import admission
+from plimsoll.webhook.body import MAX_BODY, decode
 from plimsoll.webhook.decide import Decision
 from plimsoll.webhook.errors import BadReviewError
 
@@ -45,7 +46,7 @@ class AdmissionHandler:
         begin = time.perf_counter()
         uid = ""
         try:
-            document = admission.decode(await request.read())
+            document = decode(await request.read())
             uid = admission.uid_of(document)
             review = admission.read(document)
         except BadReviewError as error:
@@ -64,7 +65,7 @@ class AdmissionHandler:
 
 def admission_app(handler: AdmissionHandler) -> web.Application:
     """The application behind TLS."""
-    app = web.Application(client_max_size=admission.MAX_BODY)
+    app = web.Application(client_max_size=MAX_BODY)
     app.router.add_post("/validate", handler.handle)
     return app
 

@@ -17,7 +17,13 @@ from plimsoll.api.trustroot import read_trust_root_spec
 from plimsoll.kube.errors import KubeError
 from plimsoll.webhook.condition import ready_patch
 from plimsoll.webhook.informer import Informer
-from plimsoll.webhook.policies import CompiledPolicy, Secrets, compile_policy, secret_names
+from plimsoll.webhook.policies import (
+    CompiledPolicy,
+    Secrets,
+    broken_policy,
+    compile_policy,
+    secret_names,
+)
 from plimsoll.webhook.policyset import PolicySet
 
 if TYPE_CHECKING:
@@ -149,13 +155,7 @@ class PolicyStore:
                 if known is not None and known[0] == used:
                     compiled[key] = known
                 else:
-                    policy = compile_policy(
-                        name,
-                        spec,
-                        secrets,
-                        group=group,
-                        allow_no_authorities=self._allow_no_authorities,
-                    )
+                    policy = self._compile_one(group, name, spec, secrets)
                     compiled[key] = (used, policy)
                 if group == GROUP:
                     reports.append(("clusterimagepolicies", item, compiled[key][1].fault))
@@ -174,6 +174,16 @@ class PolicyStore:
             reports.append(("trustroots", item, _trust_root_fault(item.get("spec"))))
         for plural, item, fault in reports:
             await self._report(plural, item, fault)
+
+    def _compile_one(self, group: str, name: str, spec: Any, secrets: Secrets) -> CompiledPolicy:
+        try:
+            return compile_policy(
+                name, spec, secrets, group=group, allow_no_authorities=self._allow_no_authorities
+            )
+        except Exception as error:
+            # One policy must not take all the others with it.
+            log.exception("defect", policy=name)
+            return broken_policy(name, spec, group, f"a defect of the webhook: {error!r}")
 
     async def _report(self, plural: str, item: Mapping[str, Any], fault: str) -> None:
         """Write the ``Ready`` condition of an object if it does not say so already."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from plimsoll.errors import Error
 from plimsoll.kube.errors import KubeError
 from plimsoll.webhook.certificates import Identity, renewed, utc_now
 from plimsoll.webhook.errors import NotConfiguredError
@@ -110,7 +111,7 @@ class SelfManaged:
             try:
                 if await self.step():
                     pause = 0.5
-            except KubeError as error:
+            except Error as error:
                 log.warning("certificate not looked after", error=str(error))
                 pause = 2.0
             await asyncio.sleep(pause)
