@@ -80,7 +80,10 @@ GROUPS: dict[str, Group] = {
         ),
     ),
     "etcd": Group({"etcd": "plimsoll.dev/tools/etcd"}, cold="40 seconds"),
-    "pause": Group({"pause": "plimsoll.dev/tools/pause"}, cold="10 seconds"),
+    "pause": Group(
+        {"pause": "plimsoll.dev/tools/pause", "say": "plimsoll.dev/tools/pause/say"},
+        cold="10 seconds",
+    ),
     "registry": Group(
         {
             "registry": "github.com/distribution/distribution/v3/cmd/registry",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("command", choices=("up", "down", "status", "env"))
     parser.add_argument("--state", type=Path, default=default_state(), metavar="DIR")
     options = parser.parse_args(arguments)
+    # What is half there is stopped on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     cluster = Cluster(options.state, say=lambda line: print(f"· {line}", file=sys.stderr))
     try:
         return _run(cluster, options.command)
@@ -35,7 +38,7 @@ def _run(cluster: Cluster, command: str) -> int:
         cluster.up()
     elif command == "down":
         cluster.down()
-    elif not (cluster.layout.state / "network.json").exists():
+    elif not cluster.layout.marker.exists():
         print(f"no cluster in {cluster.layout.state}", file=sys.stderr)
         return 1
     elif command == "status":

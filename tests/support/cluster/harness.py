@@ -10,20 +10,20 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import debian
 import gotools
-from cluster import components, configs, host, images, pki
+from cluster import components, host
 from cluster.client import Client
-from cluster.layout import NODE, ClusterError, Layout, nameservers, replace_text
+from cluster.layout import ClusterError, Layout
 from cluster.node import Node
+from cluster.startup import Startup, node_ready
 from cluster.wait import Pending, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ def unsupported() -> str | None:
 
 
 class Cluster:
-    """A real one-node Kubernetes with a registry.
+    """A real one-node Kubernetes with a registry. Clusters of different directories coexist.
 
     Args:
         state: directory for everything the cluster keeps; made if absent, gone after ``down``.
@@ -54,8 +54,6 @@ class Cluster:
         self.layout = Layout(state.resolve())
         self._say = say
         self._node = Node(self.layout)
-
-    # What a user of the cluster needs.
 
     @property
     def kubeconfig(self) -> Path:
@@ -80,16 +78,16 @@ class Cluster:
     @property
     def env(self) -> dict[str, str]:
         """Variables for programs on this side; add them to ``os.environ``."""
-        direct = [os.environ.get("NO_PROXY") or os.environ.get("no_proxy", "")]
-        direct = [*filter(None, direct), str(self.layout.network.node)]
+        direct = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
+        direct = ",".join(filter(None, [direct, str(self.layout.network.node)]))
         return {
             "KUBECONFIG": str(self.kubeconfig),
             "PLIMSOLL_REGISTRY": self.registry,
-            "NO_PROXY": ",".join(direct),
-            "no_proxy": ",".join(direct),
+            "NO_PROXY": direct,
+            "no_proxy": direct,
         }
 
-    @cached_property
+    @property
     def client(self) -> Client:
         """Requests to the API server as the administrator, without a kubectl process."""
         return Client(self.layout)
@@ -123,14 +121,14 @@ class Cluster:
         self,
         path: str,
         what: str,
-        ready: Callable[[dict[str, Any]], T | Pending | None],
+        ready: Callable[[dict[str, Any]], T | None],
         *,
         seconds: float = 60,
     ) -> T:
-        """Wait until ``ready`` is content with the object at ``path``; returns what it returned.
+        """Wait until ``ready`` returns something for the object at ``path``; returns that.
 
         Raises:
-            ClusterError: time is up; the text holds the object's last status.
+            TimeoutError: time is up; the text holds the object's last status.
         """
 
         def check() -> T | Pending:
@@ -144,26 +142,36 @@ class Cluster:
     def wait_pod(
         self, name: str, *phases: str, namespace: str = "default", seconds: float = 60
     ) -> dict[str, Any]:
-        """Wait until a pod is in one of the phases (Running: and ready); returns it."""
+        """Wait until a pod is in one of the phases (default Running, which means ready too).
+
+        Raises:
+            ClusterError: it ended in another phase.
+            TimeoutError: time is up; the text holds the pod's last status.
+        """
         wanted = phases or ("Running",)
 
         def ready(pod: dict[str, Any]) -> dict[str, Any] | None:
             status = pod["status"]
-            if status.get("phase") not in wanted:
+            phase = status.get("phase")
+            if phase in {"Failed", "Succeeded"} - {*wanted}:
+                raise ClusterError(f"pod {namespace}/{name} is {phase}: {status}")
+            if phase not in wanted:
                 return None
-            containers = status.get("containerStatuses", [])
-            ready = all(each["ready"] for each in containers)
-            return pod if status["phase"] != "Running" or ready else None
+            all_ready = all(each["ready"] for each in status.get("containerStatuses", []))
+            return pod if phase != "Running" or all_ready else None
 
+        what = f"pod {namespace}/{name} to be {' or '.join(wanted)}"
         path = f"/api/v1/namespaces/{namespace}/pods/{name}"
-        return self.wait_for(
-            path, f"pod {namespace}/{name}: {'/'.join(wanted)}", ready, seconds=seconds
-        )
+        return self.wait_for(path, what, ready, seconds=seconds)
 
     def wait_condition(
         self, path: str, condition: str, *, status: str = "True", seconds: float = 60
     ) -> dict[str, Any]:
-        """Wait until the object at an API path has a condition; returns the object."""
+        """Wait until the object at an API path has a condition; returns the object.
+
+        Raises:
+            TimeoutError: time is up; the text holds the object's last status.
+        """
 
         def ready(found: dict[str, Any]) -> dict[str, Any] | None:
             for each in found.get("status", {}).get("conditions", []):
@@ -172,8 +180,6 @@ class Cluster:
             return None
 
         return self.wait_for(path, f"{path}: {condition}={status}", ready, seconds=seconds)
-
-    # Its life.
 
     def up(self) -> None:
         """Have a healthy cluster: reuse it, restart it from its state, or make it.
@@ -193,12 +199,12 @@ class Cluster:
                 self._say("the cluster is up already")
                 return
             begin = time.monotonic()
-            self._say("starting the cluster (about 15 s)")
+            self._say("starting a one-node Kubernetes (about 15 s)")
             self._node.stop()
             try:
-                self._start()
+                Startup(self.layout, self._node).run()
             except BaseException:
-                # A cluster that is half there helps nobody; the logs stay.
+                # A cluster that is half there helps nobody; state and logs stay.
                 self._node.stop()
                 raise
             self._say(f"the cluster is up ({time.monotonic() - begin:.0f} s)")
@@ -207,18 +213,18 @@ class Cluster:
         """Stop everything and remove the state directory; no error if there is nothing.
 
         Raises:
-            ClusterError: something is still mounted there, so nothing was deleted.
+            ClusterError: the directory is not ours, or something is still mounted in it; nothing
+                was deleted.
         """
-        state = self.layout.state
-        if not state.exists():
+        if not self.layout.state.exists():
             return
         if why := unsupported():
             raise ClusterError(why)
         with self._locked():
             self._node.stop()
-            if mounted := host.mounts_below(state):
+            if mounted := host.mounts_below(self.layout.state):
                 raise ClusterError(f"still mounted, so not removed: {', '.join(mounted)}")
-            shutil.rmtree(state)
+            shutil.rmtree(self.layout.state)
         self._say("the cluster is gone")
 
     def healthy(self) -> bool:
@@ -228,7 +234,7 @@ class Cluster:
         if not all(self._node.alive(name) for name in components.arguments(self.layout)):
             return False
         with contextlib.suppress(ClusterError, OSError):
-            return self.client.ok("/readyz") and self._node_ready() is True
+            return self.client.ok("/readyz") and node_ready(self.client) is True
         return False
 
     def status(self) -> dict[str, str]:
@@ -239,97 +245,19 @@ class Cluster:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        state = self.layout.state
-        state.mkdir(parents=True, exist_ok=True)
-        with (state / "lock").open("w") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._say("another run uses this cluster's state; waiting for it")
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-
-    def _start(self) -> None:
-        layout = self.layout
-        pki.ensure(layout)
-        self.__dict__.pop("client", None)
-        self._write_configs()
-        host.make_cgroups(layout)
-        self._node.boot(gotools.tool("pause"))
-        commands = components.arguments(layout)
-        for name in ("etcd", "containerd", "registry", "kube-apiserver"):
-            self._node.start(name, [self._program(name), *commands[name]])
-        self._await("containerd", self._containerd_answers)
-        pause = images.archive(configs.PAUSE_IMAGE, gotools.tool("pause").read_bytes(), "pause")
-        self._node.run(*components.ctr("images", "import", "-"), stdin=pause)
-        self._await("kube-apiserver", lambda: self.client.ok("/readyz"), "etcd")
-        self._say("the API server answers")
-        for name in ("kubelet", "kube-controller-manager", "kube-scheduler"):
-            self._node.start(name, [self._program(name), *commands[name]])
-        # kube-proxy waits long for a node that has no address yet.
-        self._await("kubelet", lambda: self.get(f"/api/v1/nodes/{NODE}") is not None, "containerd")
-        self._node.start("kube-proxy", [self._program("kube-proxy"), *commands["kube-proxy"]])
-        self._await("kubelet", self._node_ready, "containerd")
-        self._await("kube-controller-manager", self._default_account)
-        self._await("kube-proxy", self._services_work)
-        self._await("registry", lambda: self.client.plain(f"http://{self.registry}/v2/"))
-
-    def _write_configs(self) -> None:
-        etc = self.layout.etc
-        shutil.rmtree(etc, ignore_errors=True)
-        for name, text in configs.files(self.layout).items():
-            (etc / name).parent.mkdir(parents=True, exist_ok=True)
-            replace_text(etc / name, text)
-        # A resolver on the loopback interface answers only this machine.
-        servers = [each for each in nameservers(Path("/etc/resolv.conf")) if each[:4] != "127."]
-        replace_text(etc / "resolv.conf", "".join(f"nameserver {each}\n" for each in servers))
-        for name in ("etcd", "containerd", "registry", "kubelet"):
-            (self.layout.state / "data" / name).mkdir(parents=True, exist_ok=True, mode=0o700)
-
-    @staticmethod
-    def _program(name: str) -> str:
-        return debian.find(name) or name if name == "containerd" else str(gotools.tool(name))
-
-    def _containerd_answers(self) -> bool:
-        with contextlib.suppress(ClusterError):
-            return self._node.run(*components.ctr("version")).returncode == 0
-        return False
-
-    def _node_ready(self) -> bool | Pending:
-        node = self.get(f"/api/v1/nodes/{NODE}") or {}
-        conditions = node.get("status", {}).get("conditions", [])
-        found = [each for each in conditions if each["type"] == "Ready"]
-        tainted = node.get("spec", {}).get("taints")
-        if found and found[0]["status"] == "True" and not tainted:
-            return True
-        return Pending(found[0]["message"] if found else tainted)
-
-    def _default_account(self) -> bool:
-        return self.get("/api/v1/namespaces/default/serviceaccounts/default") is not None
-
-    def _services_work(self) -> bool:
-        rules = self._node.run("iptables-save", "-t", "nat").stdout.decode()
-        return f"-d {self.layout.network.api_service}/32" in rules
-
-    def _await(
-        self, name: str, check: Callable[[], bool | Pending], *others: str, seconds: float = 60
-    ) -> None:
-        """Wait for a part to work; fail at once, with its log, when it ends."""
-
-        def probe() -> bool | Pending:
-            for each in (name, *others):
-                if not self._node.alive(each):
-                    raise ClusterError(f"{each} ended:\n{self._log_tail(each)}")
-            with contextlib.suppress(OSError):
-                return check() or Pending(None)
-            return Pending("no connection")
-
-        try:
-            wait_until(f"{name} to work", probe, seconds=seconds, interval=0.1)
-        except TimeoutError as error:
-            raise ClusterError(f"{error}\n{self._log_tail(name)}") from None
-
-    def _log_tail(self, name: str) -> str:
-        path = self.layout.logs / f"{name}.log"
-        lines = path.read_text(errors="replace").splitlines() if path.exists() else []
-        return "\n".join(line[:400] for line in lines[-12:]) + f"\n(more in {path})"
+        """Make the directory ours and keep other runs out; the lock ends with this process."""
+        state, marker = self.layout.state, self.layout.marker
+        while True:
+            state.mkdir(parents=True, exist_ok=True)
+            if not marker.exists() and any(state.iterdir()):
+                raise ClusterError(f"{state} is not empty and not the directory of a cluster")
+            with marker.open("w") as handle:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    self._say("another run uses this cluster's state; waiting for it")
+                    fcntl.flock(handle, fcntl.LOCK_EX)
+                # The run before may have taken the cluster down, directory and all.
+                if marker.exists() and marker.stat().st_ino == os.fstat(handle.fileno()).st_ino:
+                    yield
+                    return

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cluster.layout import ClusterError, replace_text
+from cluster.layout import PATH, ClusterError, replace_text
+from cluster.wait import Pending, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +52,8 @@ def connect(layout: Layout, pid: int) -> None:
 
 def disconnect(layout: Layout) -> None:
     """Undo :func:`connect` and remove the control groups; what is gone already is no error."""
-    subprocess.run(["ip", "link", "delete", layout.link], capture_output=True, check=False)
+    with contextlib.suppress(ClusterError):
+        _ip("link", "delete", layout.link)
     if (layout.state / "network.json").exists():
         for rule in _rules(layout):
             with contextlib.suppress(OSError, subprocess.CalledProcessError):
@@ -77,14 +80,28 @@ def make_cgroups(layout: Layout) -> None:
 
 
 def remove_cgroups(layout: Layout) -> None:
-    """Remove the control groups, from the leaves up; their processes have ended."""
+    """Remove the control groups, from the leaves up; their processes have ended.
+
+    Raises:
+        TimeoutError: the kernel still counts a process of one.
+    """
+
+    def remove(path: Path) -> bool | Pending:
+        try:
+            path.rmdir()
+        except FileNotFoundError:
+            return True
+        except OSError as error:  # an ended process leaves its group a moment later
+            return Pending(str(error))
+        return True
+
     for hierarchy in _hierarchies():
         group = hierarchy / layout.cgroup
         if group.is_dir():
             below = (path for path in group.rglob("*") if path.is_dir())
             for path in sorted(below, key=lambda path: -len(path.parts)):
-                path.rmdir()
-            group.rmdir()
+                wait_until(f"{path} to be empty", partial(remove, path), seconds=5, interval=0.01)
+            wait_until(f"{group} to be empty", partial(remove, group), seconds=5, interval=0.01)
 
 
 def mounts_below(directory: Path) -> list[str]:
@@ -114,11 +131,14 @@ def _rules(layout: Layout) -> list[list[str]]:
 
 
 def _iptables(action: str, rule: list[str]) -> None:
-    subprocess.run(["iptables", "-w", action, *rule], capture_output=True, check=True)
+    argv = ["iptables", "-w", action, *rule]
+    subprocess.run(argv, env={"PATH": PATH}, capture_output=True, check=True)
 
 
 def _ip(*arguments: str) -> None:
-    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["ip", *arguments], env={"PATH": PATH}, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise ClusterError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
 

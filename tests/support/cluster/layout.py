@@ -22,6 +22,9 @@ NODE = "plimsoll"
 INSIDE = Path("/run/node")
 """Where the processes of the node see the state directory (short: sockets allow 108 bytes)."""
 
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""For programs of the system; a user's own may lack the administrator's folders."""
+
 
 class ClusterError(Exception):
     """The cluster cannot be had; the text says why and what to do."""
@@ -101,6 +104,11 @@ class Layout:
         return f"plimsoll-{self.id}"
 
     @property
+    def marker(self) -> Path:
+        """Says that the directory is ours to delete."""
+        return self.state / ".plimsoll-cluster"
+
+    @property
     def kubeconfig(self) -> Path:
         """The administrator's."""
         return self.state / "kubeconfig"
@@ -143,7 +151,8 @@ class Layout:
 
 def routed() -> list[IPv4Network]:
     """The networks that this machine already reaches by a route of their own, and its resolvers."""
-    shown = subprocess.run(["ip", "-j", "-4", "route"], capture_output=True, text=True, check=True)
+    argv = ["ip", "-j", "-4", "route"]
+    shown = subprocess.run(argv, env={"PATH": PATH}, capture_output=True, text=True, check=True)
     networks = [
         IPv4Network(route["dst"]) for route in json.loads(shown.stdout) if route["dst"] != "default"
     ]

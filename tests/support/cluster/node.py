@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cluster import host
-from cluster.layout import ClusterError, replace_text
+from cluster.layout import PATH, ClusterError, replace_text
 from cluster.processes import Process, start
 
 if TYPE_CHECKING:
@@ -46,8 +46,6 @@ done
 : >/run/node/run/booted
 exec /run/node/run/pause
 """
-
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass
@@ -88,7 +86,7 @@ class Node:
         process = start(argv, record=self._record, log=log, env=self.env)
         deadline = time.monotonic() + seconds
         while not (layout.run / "booted").exists():
-            if process.poll() is not None or time.monotonic() > deadline:
+            if not process.alive or time.monotonic() > deadline:
                 raise ClusterError(
                     f"this kernel gives no namespaces for a node: {log.read_text().strip()}\n"
                     "Run on a Linux machine or virtual machine as root, or in a container with "
@@ -152,7 +150,7 @@ class Node:
     @property
     def env(self) -> dict[str, str]:
         """Of every process inside: no proxy and no configuration of the caller's."""
-        return {"PATH": _PATH, "HOME": "/root", "LC_ALL": "C.UTF-8", "GOMAXPROCS": str(_cores())}
+        return {"PATH": PATH, "HOME": "/root", "LC_ALL": "C.UTF-8", "GOMAXPROCS": str(_cores())}
 
     def _enter(self) -> list[str]:
         init = self.init

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# The shell writes its own record and then becomes the program: there is no moment at which the
-# program runs and no record names it, even if the caller is killed.
+# The inner shell writes its own record and then becomes the program: there is no moment at which
+# the program runs and no record names it, even if the caller is killed. The outer one ends at
+# once, so the program is nobody's child.
 _RECORD_AND_EXEC = 'read -r stat </proc/$$/stat && echo "$stat" >"$0" && exec "$@"'
+_DETACH = 'setsid /bin/sh -c "$0" "$@" &'
 
 
 @dataclass(frozen=True)
@@ -87,18 +89,26 @@ class Process:
             time.sleep(0.01)
 
 
-def start(
-    argv: Sequence[str | Path], *, record: Path, log: Path, env: dict[str, str]
-) -> subprocess.Popen[bytes]:
-    """Start a process in a session of its own that outlives this one."""
+def start(argv: Sequence[str | Path], *, record: Path, log: Path, env: dict[str, str]) -> Process:
+    """Start a process in a session of its own that outlives this one.
+
+    Raises:
+        OSError: no shell, or no room for the record.
+    """
     record.unlink(missing_ok=True)
     with log.open("ab") as output:
-        return subprocess.Popen(
-            ["/bin/sh", "-c", _RECORD_AND_EXEC, str(record), *map(str, argv)],
+        subprocess.run(
+            ["/bin/sh", "-c", _DETACH, _RECORD_AND_EXEC, str(record), *map(str, argv)],
             cwd="/",
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
+            check=True,
         )
+    deadline = time.monotonic() + 10
+    while (process := Process.recorded(record)) is None:
+        if time.monotonic() > deadline:
+            raise OSError(f"{argv[0]} did not start: {log.read_text(errors='replace')[-400:]}")
+        time.sleep(0.002)
+    return process

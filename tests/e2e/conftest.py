@@ -1,0 +1,34 @@
+"""The real cluster that end-to-end tests share."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+
+import pytest
+
+import debian
+import gotools
+from cluster import Cluster, ClusterError, unsupported
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """A fresh one-node cluster; ``PLIMSOLL_KEEP_CLUSTER=1`` keeps it and uses it again."""
+    if why := unsupported():
+        pytest.skip(f"{why}; everything else is tested")
+    keep = os.environ.get("PLIMSOLL_KEEP_CLUSTER") == "1"
+    say = partial(print, "·", file=sys.stderr)
+    one = Cluster(gotools.cache_dir() / "e2e-cluster", say=say)
+    try:
+        if not keep:
+            one.down()
+        one.up()
+    except (ClusterError, gotools.ToolError, debian.MissingProgramError) as error:
+        pytest.fail(f"no cluster: {error}", pytrace=False)
+    try:
+        yield one
+    finally:
+        if not keep:
+            one.down()
