@@ -7,6 +7,7 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from plimsoll.apk.tarfmt import Type
+from plimsoll.builder import jks
 from plimsoll.errors import Error
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from plimsoll.builder.tree import Tree
 
 CA_BUNDLE = "etc/ssl/certs/ca-certificates.crt"
+JAVA_STORE = "etc/ssl/certs/java/cacerts"
 _CA_FOLDER = "usr/local/share/ca-certificates"
 _CA_SIDECAR = "etc/ssl/certs/.ca-certificates.crt.sha256"
 
@@ -58,8 +60,24 @@ def add_certificates(tree: Tree, certificates: Certificates) -> None:
         bundle += b"\n"
     bundle += b"".join(block for block in dict.fromkeys(blocks) if block not in bundle)
     tree.overwrite(CA_BUNDLE, bundle)
+    _add_to_java(tree, blocks)
     digest = hashlib.sha256(bundle).hexdigest()
     tree.overwrite(_CA_SIDECAR, f"{digest}  {posixpath.basename(CA_BUNDLE)}\n".encode())
+
+
+def _add_to_java(tree: Tree, blocks: Sequence[bytes]) -> None:
+    """Add the certificates to Java's store, where a package brings one."""
+    node = tree.resolve(JAVA_STORE)
+    if node is None or node.kind is not Type.FILE:
+        return
+    from cryptography import x509  # noqa: PLC0415  (most images add no certificate)
+    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415
+
+    entries = []
+    for block in dict.fromkeys(blocks):
+        der = x509.load_pem_x509_certificate(block).public_bytes(Encoding.DER)
+        entries.append((f"plimsoll-{hashlib.sha256(der).hexdigest()}", der))
+    tree.overwrite(JAVA_STORE, jks.add_certificates(tree.content(node), entries, f"/{node.path}"))
 
 
 def _provided(tree: Tree, providers: Sequence[str]) -> list[str]:

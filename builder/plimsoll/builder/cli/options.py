@@ -130,7 +130,6 @@ _BUILD_OPTIONS = (
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
         help="Build exactly these packages.",
     ),
-    click.option("--vcs/--no-vcs", default=True, help="Kept for compatibility; has no effect."),
     click.option("--sbom/--no-sbom", default=True, show_default=True, help="Write SPDX files."),
     click.option(
         "--sbom-path",

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import shutil
+import struct
+import subprocess
+from datetime import UTC, datetime
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from plimsoll.api.image import Certificates, NamedContent
+from plimsoll.builder import jks
+from plimsoll.builder.certificates import CA_BUNDLE, JAVA_STORE, CertificateError, add_certificates
+from plimsoll.builder.tree import Tree
+
+
+def certificate(name: str) -> x509.Certificate:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(7)
+        .not_valid_before(datetime(2026, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2036, 1, 1, tzinfo=UTC))
+        .sign(key, hashes.SHA256())
+    )
+
+
+def pem(item: x509.Certificate) -> str:
+    return item.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def empty_store() -> bytes:
+    head = struct.pack(">III", 0xFEEDFEED, 2, 0)
+    return head + jks._seal(head)
+
+
+def test_bundle_copy_and_java_store():
+    one, two = certificate("one"), certificate("two")
+    tree = Tree([])
+    tree.write(CA_BUNDLE, pem(one).encode().rstrip())
+    tree.write(JAVA_STORE, empty_store())
+    wanted = [NamedContent(name=n, content=pem(c)) for n, c in (("a", one), ("b.pem", two))]
+    add_certificates(tree, Certificates(additional=wanted))
+    bundle = tree.content(tree.nodes[CA_BUNDLE]).decode()
+    assert bundle == pem(one) + pem(two)
+    assert len([p for p in tree.nodes if p.startswith("usr/local/share/ca-certificates/")]) == 2
+    store = tree.content(tree.nodes[JAVA_STORE])
+    assert struct.unpack(">III", store[:12]) == (0xFEEDFEED, 2, 2)
+    for item in (one, two):
+        assert item.public_bytes(serialization.Encoding.DER) in store
+    assert jks.add_certificates(store, [], "x") == store
+
+
+def test_an_image_without_a_bundle_gets_one():
+    tree = Tree([])
+    one = certificate("one")
+    add_certificates(tree, Certificates(additional=[NamedContent(name="a", content=pem(one))]))
+    assert tree.content(tree.nodes[CA_BUNDLE]).decode() == pem(one)
+
+
+@pytest.mark.parametrize("text", ["nonsense", "-----BEGIN CERTIFICATE-----\nAAAA\n"])
+def test_what_is_no_certificate(text):
+    with pytest.raises(CertificateError, match="additional certificate 'a'"):
+        add_certificates(Tree([]), Certificates(additional=[NamedContent(name="a", content=text)]))
+
+
+def test_two_certificates_in_one_entry():
+    both = pem(certificate("one")) + pem(certificate("two"))
+    with pytest.raises(CertificateError, match="holds 2 certificates"):
+        add_certificates(Tree([]), Certificates(additional=[NamedContent(name="a", content=both)]))
+
+
+@pytest.mark.parametrize(
+    ("store", "words"),
+    [(b"", "no JKS"), (b"0" * 100, "no JKS"), (empty_store()[:-1] + b"x", "damaged")],
+)
+def test_stores_that_cannot_be_extended(store, words):
+    with pytest.raises(jks.KeyStoreError, match=words):
+        jks.add_certificates(store, [], "the store")
+
+
+@pytest.mark.skipif(shutil.which("keytool") is None, reason="needs Java's keytool")
+def test_java_reads_it(tmp_path):
+    path = tmp_path / "cacerts"
+    der = certificate("one").public_bytes(serialization.Encoding.DER)
+    path.write_bytes(jks.add_certificates(empty_store(), [("Plimsoll-One", der)], "store"))
+    done = subprocess.run(
+        ["keytool", "-list", "-keystore", path, "-storepass", jks.PASSWORD],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "plimsoll-one" in done.stdout
