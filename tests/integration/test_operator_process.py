@@ -20,8 +20,10 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import yaml
 
 from apiserver import control_plane, until
+from gotools import tool
 from plimsoll.api.steps import (
     AssembleResult,
     PlanResult,
@@ -40,51 +42,31 @@ from plimsoll.kube.paths import path
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("control-plane")]
 
-#: All that the operator may do.
-RULES = [
-    {
-        "apiGroups": ["plimsoll.dev"],
-        "resources": ["imagebuilds", "packagerepos"],
-        "verbs": ["get", "list", "watch"],
-    },
-    {
-        "apiGroups": ["plimsoll.dev"],
-        "resources": ["imagebuilds/status", "packagerepos/status"],
-        "verbs": ["update"],
-    },
-    {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create", "delete", "list", "watch"]},
-    {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
-    {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create", "delete", "get"]},
-    {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["create"]},
-    {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "list"]},
-]
 
-
-def role(name, user):
+def rights():
+    """The chart's ClusterRole for the operator, bound to the user that the test runs it as."""
+    chart = [tool("helm"), "template", "plimsoll", ROOT / "helm" / "plimsoll"]
+    show = ["--kube-version=1.34.0", "--show-only=templates/rbac-operator.yaml"]
+    text = subprocess.run([*chart, *show], check=True, capture_output=True, text=True).stdout
+    (role,) = [doc for doc in yaml.safe_load_all(text) if doc and doc["kind"] == "ClusterRole"]
+    assert not [r for r in role["rules"] if {"secrets", "*"} & {*r["resources"], *r["verbs"]}]
     group = "rbac.authorization.k8s.io"
-    return [
-        {
-            "apiVersion": f"{group}/v1",
-            "kind": "ClusterRole",
-            "metadata": {"name": name},
-            "rules": RULES,
-        },
-        {
-            "apiVersion": f"{group}/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": name},
-            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name},
-            "subjects": [{"apiGroup": group, "kind": "User", "name": user}],
-        },
-    ]
+    name = role["metadata"]["name"]
+    binding = {
+        "apiVersion": f"{group}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name},
+        "subjects": [{"apiGroup": group, "kind": "User", "name": "operator"}],
+    }
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": [role, binding]})
 
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory):
     with control_plane(tmp_path_factory.mktemp("plane"), users=["operator"]) as plane:
         plane.kubectl("apply", "-f", str(ROOT / "crds"))
-        items = {"apiVersion": "v1", "kind": "List", "items": role("operator", "operator")}
-        plane.kubectl("apply", "-f", "-", stdin=json.dumps(items))
+        plane.kubectl("apply", "-f", "-", stdin=rights())
         yield plane
 
 

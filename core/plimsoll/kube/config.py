@@ -6,7 +6,7 @@ import base64
 import os
 import ssl
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ class KubeConfig:
 
     server: str
     tls: ssl.SSLContext
-    token: str = ""
+    token: str = field(default="", repr=False)
     token_file: Path | None = None
     namespace: str = "default"
 
