@@ -42,7 +42,8 @@ def compose(recipe: Recipe) -> Tree:
         FileConflictError: two packages own one path.
         TreeError, AccountError, CertificateError: the configuration asks for what cannot be.
     """
-    config, packages = recipe.config, recipe.packages
+    packages = recipe.packages
+    config = recipe.config if recipe.compat else record.public(recipe.config)
     tree = Tree(packages, plain=recipe.compat)
     versions = [f"{p.info.name}={p.info.version}" for p in packages]
     database.add_database(tree, versions)

@@ -56,6 +56,20 @@ def locked(
     )
 
 
+def public(config: ImageConfiguration) -> ImageConfiguration:
+    """The configuration without what means nothing outside the build.
+
+    That is repositories for the build only, and paths of the machine it ran on.
+    """
+    contents = config.contents
+    update: dict[str, Any] = {
+        name: [text for text in getattr(contents, name) if "://" in text and "file://" not in text]
+        for name in ("keyring", "repositories")
+    }
+    update["build_repositories"] = []
+    return config.model_copy(update={"contents": contents.model_copy(update=update)})
+
+
 def dump(config: ImageConfiguration) -> bytes:
     """The record as compact JSON: what was set, in a fixed order."""
     values = config.model_dump(mode="json", by_alias=True, exclude_defaults=True)
