@@ -1,0 +1,1 @@
+"""What a package needs and offers, read from its files."""

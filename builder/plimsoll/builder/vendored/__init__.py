@@ -1,0 +1,1 @@
+"""What programs and archives in a package were made of."""
