@@ -15,7 +15,6 @@ import argparse
 import hashlib
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -94,13 +93,15 @@ class Bench:
             env={**os.environ, "PLIMSOLL_CACHE_DIR": str(cache)},
             stdout=subprocess.PIPE,
         )
-        output, _ = process.communicate()
+        assert process.stdout is not None
+        output = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             raise SystemExit("the build failed")
         json.loads(output)
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        self.memory = max(self.memory, peak)
+        self.memory = max(self.memory, usage.ru_maxrss / 1024)
         return seconds
 
     def cold(self) -> float:
