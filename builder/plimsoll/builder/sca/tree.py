@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from plimsoll.apk.data import DataMismatchError
@@ -17,6 +16,7 @@ from plimsoll.errors import Error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
     from typing import BinaryIO
 
 #: Most entries that a tree may have.
@@ -266,7 +266,7 @@ class DirectoryTree(Tree):
             uid=status.st_uid,
             gid=status.st_gid,
             size=status.st_size if kind is Type.FILE else 0,
-            linkname=str(Path(item.path).readlink()) if kind is Type.SYMLINK else "",
+            linkname=_target(item.path) if kind is Type.SYMLINK else "",
             identity=(status.st_dev, status.st_ino),
         )
 
@@ -363,3 +363,7 @@ class ApkTree(Tree):
     def close(self) -> None:
         """Free the temporary file."""
         self._spool.close()
+
+
+def _target(path: str) -> str:
+    return os.readlink(path)  # noqa: PTH115  (a Path would not keep it as it was written)
