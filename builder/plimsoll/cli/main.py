@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("plimsoll.builder.cli.build:build", "Build an image into a file or a directory."),
     "lock": ("plimsoll.builder.cli.lock:lock", "Write down exactly which packages are meant."),
     "operator": ("plimsoll.operator.cli:operator", "Run the Kubernetes operator."),
+    "package": ("plimsoll.builder.cli.package:package", "Build packages."),
     "policy": ("plimsoll.webhook.policycli:policy", "Check policies, and try them on images."),
     "sign": ("plimsoll.cli.sign:sign", "Sign an image."),
     "publish": ("plimsoll.builder.cli.build:publish", "Build an image and push it."),

@@ -1,0 +1,1 @@
+"""Packages from declarative configurations: load, compile, run, emit."""

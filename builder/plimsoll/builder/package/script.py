@@ -1,0 +1,50 @@
+"""A compiled step: exactly what is run."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One shell script of a build.
+
+    Attributes:
+        name: what a person calls it.
+        text: shell text without preparation.
+        working_directory: absolute path in the guest; made if it is not there.
+        environment: variables on top of the guest's.
+        network: whether it may use the network without being asked.
+        label: a name to stop or resume at.
+    """
+
+    name: str
+    text: str
+    working_directory: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    network: bool = False
+    label: str = ""
+
+    def shell(self, *, trace: bool = False) -> str:
+        """The whole script for ``/bin/sh -c``: stops at the first failure, pipes included.
+
+        Args:
+            trace: print each command before it runs.
+        """
+        where = shlex.quote(self.working_directory)
+        return (
+            f"set -e{'x' if trace else ''}\n"
+            # Older shells know no pipefail; asking first keeps them usable.
+            "if (set -o pipefail) 2>/dev/null; then set -o pipefail; fi\n"
+            f"[ -d {where} ] || mkdir -p {where}\n"
+            f"cd {where}\n"
+            f"{self.text}\n\n"
+            "exit 0\n"
+        )
