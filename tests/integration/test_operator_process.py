@@ -122,7 +122,7 @@ class Operator:
             "KUBECONFIG": str(self.plane.kubeconfig_of("operator")),
             "PLIMSOLL_IMAGE": "registry.example/plimsoll@sha256:0",
             "PLIMSOLL_TRUSTED_HOSTS": "127.0.0.1",
-            "PLIMSOLL_PORT": str(self.port),
+            "PLIMSOLL_HTTP_PORT": str(self.port),
             "PLIMSOLL_RESYNC_SECONDS": "600",
         }
         with self.log.open("ab") as log:

@@ -455,7 +455,8 @@ DEFINITION = Definition(
         ),
         Column("Signed", '.status.conditions[?(@.type=="Signed")].status', wide=True),
         Column("Last Build", ".status.build.state", wide=True),
-        Column("Next", ".status.nextSchedule", "date", wide=True),
+        # Not a date: kubectl shows those of the future as invalid.
+        Column("Next", ".status.nextSchedule", wide=True),
         AGE,
     ),
 )

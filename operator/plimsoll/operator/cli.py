@@ -10,7 +10,7 @@ def operator() -> None:
     """Run the Kubernetes operator.
 
     Settings come from the environment: PLIMSOLL_IMAGE (required: the image that build Jobs run),
-    PLIMSOLL_NAMESPACES, PLIMSOLL_CLUSTER_NAME, PLIMSOLL_INSECURE_REGISTRIES, PLIMSOLL_PORT,
+    PLIMSOLL_NAMESPACES, PLIMSOLL_CLUSTER_NAME, PLIMSOLL_INSECURE_REGISTRIES, PLIMSOLL_HTTP_PORT,
     PLIMSOLL_WORKERS, PLIMSOLL_LOG_LEVEL and others. The cluster is that of KUBECONFIG or of the
     pod's ServiceAccount.
     """

@@ -175,9 +175,10 @@ def _build_events(old: ImageBuildStatus, new: ImageBuildStatus) -> Iterator[Even
 def _hindrances(old: ImageBuildStatus, new: ImageBuildStatus, look: Look) -> Iterator[Event]:
     """A warning for what stands in the way, once for each sentence."""
     troubled = look.progress is not None and look.progress.trouble_reason
+    missing = look.missing is not None and not look.missing.expected and look.progress is None
     for kind, applies, reason in (
         ("Stalled", look.invalid is not None, ""),
-        ("Reconciling", look.missing is not None and look.progress is None, ""),
+        ("Reconciling", missing, ""),
         ("Reconciling", bool(troubled), troubled or ""),
     ):
         was, now = find_condition(old.conditions, kind), find_condition(new.conditions, kind)

@@ -106,6 +106,9 @@ def _phase(job: Body, pods: list[Body]) -> tuple[JobPhase, str, str]:
         if condition is not None and condition.get("status") == "True":
             found: JobPhase = "succeeded" if phase == "succeeded" else "failed"
             return found, str(condition.get("reason") or ""), str(condition.get("message") or "")
+    # A Job is told to be complete seconds after its only pod has succeeded.
+    if any(pod.get("status", {}).get("phase") == "Succeeded" for pod in pods):
+        return "succeeded", "", ""
     running = any(pod.get("status", {}).get("phase") == "Running" for pod in pods)
     return ("running" if running else "waiting"), "", ""
 

@@ -55,7 +55,7 @@ class Settings:
     Attributes:
         jobs: how Jobs run.
         namespaces: to watch (``PLIMSOLL_NAMESPACES``); empty: the whole cluster.
-        port: of probes and metrics (``PLIMSOLL_PORT``).
+        port: of probes and metrics (``PLIMSOLL_HTTP_PORT``).
         workers: objects reconciled at the same time (``PLIMSOLL_WORKERS``).
         resync: seconds after which an object is looked at with no event
             (``PLIMSOLL_RESYNC_SECONDS``).
@@ -117,7 +117,7 @@ class Settings:
                 priority_class=text("JOB_PRIORITY_CLASS"),
             ),
             namespaces=words("NAMESPACES"),
-            port=number("PORT", 8080),
+            port=number("HTTP_PORT", 8080),
             workers=number("WORKERS", 4),
             resync=float(number("RESYNC_SECONDS", 600)),
             trusted_hosts=words("TRUSTED_HOSTS"),

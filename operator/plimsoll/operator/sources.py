@@ -33,13 +33,18 @@ class InvalidSpecError(Error):
 
 
 class MissingError(Error):
-    """Something that the spec refers to is not there, or not ready; it may still come."""
+    """Something that the spec refers to is not there, or not ready; it may still come.
+
+    Attributes:
+        expected: it is on its way, so nobody needs a warning.
+    """
 
     retryable = True
 
-    def __init__(self, reason: str, message: str, hint: str) -> None:
+    def __init__(self, reason: str, message: str, hint: str, *, expected: bool = False) -> None:
         super().__init__(message, hint=hint)
         self.reason = reason
+        self.expected = expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +131,7 @@ def _repository(name: str, repo: PackageRepo | None) -> RepositorySource:
             "PackageRepoNotReady",
             f"PackageRepo {name} is not ready: {state}",
             f"see: kubectl describe packagerepo {name}",
+            expected=ready is None,
         )
     upstream = repo.spec.upstream
     return RepositorySource(url=upstream.url, keys=_keys(upstream.keys))

@@ -49,6 +49,7 @@ def test_states():
     assert view(job(), pod()).phase == "waiting"
     assert view(job(), pod(phase="Running")).phase == "running"
     assert view(job(condition("Complete"))).phase == "succeeded"
+    assert view(job(), pod(phase="Succeeded", **ended(0, "r"))).phase == "succeeded"
     failed = view(job(condition("Failed", reason="DeadlineExceeded", message="too long")))
     assert (failed.phase, failed.reason, failed.trouble) == (
         "failed",

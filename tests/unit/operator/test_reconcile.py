@@ -335,6 +335,14 @@ def test_a_repository_that_does_not_verify_is_waited_for(world):
     assert "wrong signature" in world.message("Ready")
 
 
+def test_a_repository_that_is_being_looked_at_is_no_reason_to_warn(world):
+    status = world.repositories["wolfi"].status.model_copy(update={"conditions": []})
+    world.repositories["wolfi"] = world.repositories["wolfi"].model_copy(update={"status": status})
+    world.look()
+    assert world.condition("Reconciling") == ("True", "PackageRepoNotReady")
+    assert reasons(world) == []
+
+
 def test_a_repository_lost_later_leaves_the_image_alone(built):
     built.repositories.clear()
     built.settle()

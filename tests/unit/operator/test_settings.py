@@ -37,7 +37,7 @@ def test_everything():
     [
         {},
         {"PLIMSOLL_IMAGE": " "},
-        {"PLIMSOLL_IMAGE": "i", "PLIMSOLL_PORT": "http"},
+        {"PLIMSOLL_IMAGE": "i", "PLIMSOLL_HTTP_PORT": "http"},
         {"PLIMSOLL_IMAGE": "i", "PLIMSOLL_WORKERS": "0"},
         {"PLIMSOLL_IMAGE": "i", "PLIMSOLL_LOG_LEVEL": "loud"},
     ],
