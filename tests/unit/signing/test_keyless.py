@@ -292,6 +292,23 @@ def test_strange_log_entries(body):
     assert case.judge().signatures == ()
 
 
+def test_a_log_entry_with_an_unknown_hash():
+    case = Case()
+    body = hashedrekord(case.signature, pem(case.certificate))
+    body["spec"]["data"]["hash"]["algorithm"] = "sha1"
+    case.entries = [case.sigstore.entry(body)]
+    case.refused("digest of an unknown kind")
+
+
+def test_a_bare_key_in_a_v2_entry_is_not_the_certificate():
+    case = Case()
+    body = hashedrekord2(case.signature, case.certificate)
+    signature = body["spec"]["hashedRekordV002"]["signature"]
+    signature["verifier"] = {"publicKey": {"rawBytes": b64(spki(case.key))}}
+    case.entries = [case.sigstore.entry(body)]
+    case.refused("another key")
+
+
 def test_a_log_entry_of_another_payload_type():
     case = Case()
     body = intoto2(case.signature, pem(case.certificate))
@@ -770,6 +787,18 @@ def test_a_logged_key():
     )
     good = [case.sigstore.entry(hashedrekord(case.signature, bare))]
     assert len(logged(case, entries=good).signatures) == 1
+    second_version = hashedrekord2(case.signature, case.certificate)
+    verifier = second_version["spec"]["hashedRekordV002"]["signature"]["verifier"]
+    with_certificate = [case.sigstore.entry(second_version)]
+    assert "another key" in logged(case, entries=with_certificate).rejections[0].reason
+    del verifier["x509Certificate"]
+    for key, count in ((case.key, 1), (new_key(), 0)):
+        verifier["publicKey"] = {"rawBytes": b64(spki(key))}
+        entries = [case.sigstore.entry(second_version)]
+        assert len(logged(case, entries=entries).signatures) == count
+    verifier["publicKey"] = {"rawBytes": "AAAA"}
+    unreadable = logged(case, entries=[case.sigstore.entry(second_version)])
+    assert "cannot be read" in unreadable.rejections[0].reason
     assert "no trusted" in logged(case, entries=[]).rejections[0].reason
     with_certificate = [case.sigstore.entry(hashedrekord(case.signature, pem(case.certificate)))]
     assert "another key" in logged(case, entries=with_certificate).rejections[0].reason

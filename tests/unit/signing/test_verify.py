@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plimsoll.signing.authority import KeyAuthority
-from plimsoll.signing.bundle import BUNDLE_V03, Bundle, bundle_version
+from plimsoll.signing.bundle import BUNDLE_V03, Bundle, MessageSignature, bundle_version
 from plimsoll.signing.dsse import IN_TOTO, Envelope, EnvelopeSignature, pae
 from plimsoll.signing.errors import InvalidEvidenceError, InvalidKeyError, RejectedError
 from plimsoll.signing.items import (
@@ -267,6 +267,18 @@ def test_a_duplicate_digest_in_a_signed_statement():
             ),
             "no digest",
         ),
+        (
+            build_statement(IMAGE, "x:y", {}).replace(b'"x:y"', b'""'),
+            "empty predicateType",
+        ),
+        (
+            build_statement(IMAGE, "x:y", {}).replace(b'{"digest"', b'{"name":1,"digest"'),
+            "malformed",
+        ),
+        (
+            build_statement(IMAGE, "x:y", {}).replace(b'{"digest"', b'{"annotations":1,"digest"'),
+            "malformed",
+        ),
         (b'{"a":' * 2000 + b"1" + b"}" * 2000, "deep"),
         (b'{"a":NaN}', "NaN"),
     ],
@@ -344,6 +356,37 @@ def test_a_message_signature_over_the_manifest():
         digest=image,
     )
     refused(bundle(data), "sha512 digest", digest="sha512:" + "a" * 128)
+
+
+def test_a_message_signature_without_a_digest():
+    obj = json.loads(message(KEY.sign(b"x"), hashlib.sha256(b"x").digest()))
+    del obj["messageSignature"]["messageDigest"]
+    image = f"sha256:{hashlib.sha256(b'x').hexdigest()}"
+    assert len(judge(bundle(json.dumps(obj).encode()), digest=image).signatures) == 1
+    refused(bundle(json.dumps(obj).encode()), "not by the key")
+    obj["messageSignature"]["signature"] = ""
+    refused(bundle(json.dumps(obj).encode()), "is empty", digest=image)
+
+
+@pytest.mark.parametrize("item", [1, {}, {"rawBytes": 1}, {"rawBytes": ""}])
+def test_malformed_certificate_chains(item):
+    def replace(obj):
+        obj["mediaType"] = "application/vnd.dev.sigstore.bundle+json;version=0.1"
+        chain = {"certificates": [item]}
+        obj["verificationMaterial"] = {"x509CertificateChain": chain}
+
+    refused(changed(sign_image(KEY, IMAGE), replace), "a certificate of the bundle")
+
+
+def test_a_bundle_that_was_read_is_written_as_it_was():
+    made = json.loads(sign_image(KEY, IMAGE).to_json()) | {"more": 1}
+    assert json.loads(Bundle.parse(json.dumps(made).encode()).to_json()) == made
+
+
+def test_only_envelopes_are_written():
+    material = sign_image(KEY, IMAGE).material
+    with pytest.raises(InvalidEvidenceError, match="only bundles of an envelope"):
+        Bundle(content=MessageSignature(b"x"), material=material).to_json()
 
 
 def test_a_message_signature_over_sha512():
