@@ -16,7 +16,9 @@ from scenario.table import measure, show
 
 def main() -> int:
     """Exit status 0 only if every promise was kept."""
-    console = Console(soft_wrap=False)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=110)
     started = time.monotonic()
     state = cache_root() / "demo"
     work = state / "work"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 
@@ -10,6 +11,14 @@ from rich.table import Table
 
 from scenario.checks import Check
 from scenario.world import World
+
+
+_DIGEST = re.compile(r"(sha256:[0-9a-f]{8})[0-9a-f]{56}")
+
+
+def brief(text: str) -> str:
+    """The first line, its digests cut to what a person compares."""
+    return _DIGEST.sub(r"\1…", text.splitlines()[0])
 
 
 @dataclass(frozen=True)
@@ -45,10 +54,10 @@ def show(rows: list[Row], console: Console) -> None:
     """Print the table."""
     table = Table(title="The main job, measured in this run", title_justify="left", show_lines=True)
     table.add_column("")
-    table.add_column("promise", max_width=34)
+    table.add_column("promise", min_width=26, max_width=30)
     table.add_column("seen", overflow="fold")
     table.add_column("s", justify="right")
     for row in rows:
         mark = "[green]✓[/]" if row.ok else "[red]✗[/]"
-        table.add_row(mark, row.name, row.seen.splitlines()[0], f"{row.seconds:.1f}")
+        table.add_row(mark, row.name, brief(row.seen), f"{row.seconds:.1f}")
     console.print(table)

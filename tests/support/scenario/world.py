@@ -169,7 +169,7 @@ def example(world: World, name: str) -> str:
     ):
         lines = text.splitlines()
         for number, line in enumerate(lines):
-            if marker in line:
+            if line.strip() == marker:
                 indent = line[: len(line) - len(line.lstrip())]
                 pem = path.read_text().strip().splitlines()
                 lines[number] = "\n".join(indent + row for row in pem)
