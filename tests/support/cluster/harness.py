@@ -6,26 +6,23 @@ import contextlib
 import fcntl
 import os
 import shutil
-import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import debian
 import gotools
 from cluster import components, host
+from cluster.access import Access
 from cluster.client import Client
 from cluster.layout import ClusterError, Layout
 from cluster.node import Node
 from cluster.startup import Startup, node_ready
-from cluster.wait import Pending, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-T = TypeVar("T")
 
 
 def default_state() -> Path:
@@ -42,7 +39,7 @@ def unsupported() -> str | None:
     return None
 
 
-class Cluster:
+class Cluster(Access):
     """A real one-node Kubernetes with a registry. Clusters of different directories coexist.
 
     Args:
@@ -71,6 +68,11 @@ class Cluster:
         return str(self.layout.network.host)
 
     @property
+    def state_dir(self) -> Path:
+        """Everything the cluster keeps."""
+        return self.layout.state
+
+    @property
     def logs_dir(self) -> Path:
         """One log file per process."""
         return self.layout.logs
@@ -80,106 +82,16 @@ class Cluster:
         """Variables for programs on this side; add them to ``os.environ``."""
         direct = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
         direct = ",".join(filter(None, [direct, str(self.layout.network.node)]))
-        return {
-            "KUBECONFIG": str(self.kubeconfig),
-            "PLIMSOLL_REGISTRY": self.registry,
-            "NO_PROXY": direct,
-            "no_proxy": direct,
-        }
+        return {**super().env, "NO_PROXY": direct, "no_proxy": direct}
 
     @property
     def client(self) -> Client:
         """Requests to the API server as the administrator, without a kubectl process."""
         return Client(self.layout)
 
-    def kubectl(
-        self, *args: str, stdin: str | None = None, check: bool = True, timeout: float = 120
-    ) -> subprocess.CompletedProcess[str]:
-        """Run kubectl as the administrator.
-
-        Raises:
-            ClusterError: it failed and ``check`` is on; the text holds what it said.
-        """
-        done = subprocess.run(
-            [str(gotools.tool("kubectl")), *args],
-            env={**os.environ, **self.env},
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-        if check and done.returncode:
-            raise ClusterError(f"kubectl {' '.join(args)}: {done.stderr.strip()}")
-        return done
-
     def get(self, path: str) -> dict[str, Any] | None:
         """An object by its API path (``/api/v1/namespaces/…``); None if there is none."""
         return self.client.get(path)
-
-    def wait_for(
-        self,
-        path: str,
-        what: str,
-        ready: Callable[[dict[str, Any]], T | None],
-        *,
-        seconds: float = 60,
-    ) -> T:
-        """Wait until ``ready`` returns something for the object at ``path``; returns that.
-
-        Raises:
-            TimeoutError: time is up; the text holds the object's last status.
-        """
-
-        def check() -> T | Pending:
-            found = self.get(path)
-            if found is None:
-                return Pending("it does not exist")
-            return ready(found) or Pending(found.get("status"))
-
-        return wait_until(what, check, seconds=seconds)
-
-    def wait_pod(
-        self, name: str, *phases: str, namespace: str = "default", seconds: float = 60
-    ) -> dict[str, Any]:
-        """Wait until a pod is in one of the phases (default Running, which means ready too).
-
-        Raises:
-            ClusterError: it ended in another phase.
-            TimeoutError: time is up; the text holds the pod's last status.
-        """
-        wanted = phases or ("Running",)
-
-        def ready(pod: dict[str, Any]) -> dict[str, Any] | None:
-            status = pod["status"]
-            phase = status.get("phase")
-            if phase in {"Failed", "Succeeded"} - {*wanted}:
-                raise ClusterError(f"pod {namespace}/{name} is {phase}: {status}")
-            if phase not in wanted:
-                return None
-            all_ready = all(each["ready"] for each in status.get("containerStatuses", []))
-            return pod if phase != "Running" or all_ready else None
-
-        what = f"pod {namespace}/{name} to be {' or '.join(wanted)}"
-        path = f"/api/v1/namespaces/{namespace}/pods/{name}"
-        return self.wait_for(path, what, ready, seconds=seconds)
-
-    def wait_condition(
-        self, path: str, condition: str, *, status: str = "True", seconds: float = 60
-    ) -> dict[str, Any]:
-        """Wait until the object at an API path has a condition; returns the object.
-
-        Raises:
-            TimeoutError: time is up; the text holds the object's last status.
-        """
-
-        def ready(found: dict[str, Any]) -> dict[str, Any] | None:
-            for each in found.get("status", {}).get("conditions", []):
-                if each["type"] == condition and each["status"] == status:
-                    return found
-            return None
-
-        return self.wait_for(path, f"{path}: {condition}={status}", ready, seconds=seconds)
 
     def up(self) -> None:
         """Have a healthy cluster: reuse it, restart it from its state, or make it.
@@ -190,7 +102,7 @@ class Cluster:
             debian.MissingProgramError: a program of the system is missing.
         """
         if why := unsupported():
-            raise ClusterError(why)
+            raise ClusterError(f"{why}.")
         debian.ensure("cluster")
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(gotools.build, components.TOOL_GROUPS))

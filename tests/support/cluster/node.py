@@ -8,7 +8,6 @@ it is.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import time
@@ -150,14 +149,10 @@ class Node:
     @property
     def env(self) -> dict[str, str]:
         """Of every process inside: no proxy and no configuration of the caller's."""
-        return {"PATH": PATH, "HOME": "/root", "LC_ALL": "C.UTF-8", "GOMAXPROCS": str(_cores())}
+        return {"PATH": PATH, "HOME": "/root", "LC_ALL": "C.UTF-8"}
 
     def _enter(self) -> list[str]:
         init = self.init
         if init is None:
             raise ClusterError("the node is not running")
         return ["nsenter", "--target", str(init.pid), "--net", "--mount", "--pid", "--"]
-
-
-def _cores() -> int:
-    return max(2, len(os.sched_getaffinity(0)))

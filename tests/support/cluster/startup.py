@@ -58,7 +58,7 @@ class Startup:
         self._await("kube-controller-manager", self._default_account)
         self._await("kube-proxy", self._services_work)
         url = f"http://{self._layout.registry}/v2/"
-        self._await("registry", lambda: self.client.plain(url))
+        self._await("registry", lambda: self.client.answers(url))
 
     def _start(self, *names: str) -> None:
         for name in names:
