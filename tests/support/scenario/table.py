@@ -12,7 +12,6 @@ from rich.table import Table
 from scenario.checks import Check
 from scenario.world import World
 
-
 _DIGEST = re.compile(r"(sha256:[0-9a-f]{8})[0-9a-f]{56}")
 
 
