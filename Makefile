@@ -64,6 +64,11 @@ crds: venv ## Regenerate the custom resource definitions from the models
 	$(BIN)/python -m plimsoll.api.crd --out crds
 	cp crds/*.yaml helm/plimsoll/files/crds/
 
+.PHONY: docs
+docs: venv ## Regenerate the reference pages and build the documentation (docs/_build/html)
+	$(BIN)/python -m docs_reference
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
 # --- the demo ---------------------------------------------------------------------------------------
 .PHONY: demo
 demo: ## The main job on a real one-node cluster, from nothing to a table of results

@@ -1,0 +1,185 @@
+"""The documentation says what the code does: pages, names, examples, tests it points to."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+
+from docs_reference import PAGES
+from docs_reference.commands import context
+from docs_reference.errors import ADVICE, by_reason
+from docs_reference.settings import COMMON
+from plimsoll.api.imagebuild import ImageBuild
+from plimsoll.api.packagerepo import PackageRepo
+from plimsoll.api.policycheck import read_spec
+from plimsoll.builder.config import parse_config
+from plimsoll.cli.main import cli
+
+ROOT = Path(__file__).resolve().parents[3]
+DOCS = ROOT / "docs"
+PORTIONS = ["builder", "operator", "webhook", "core"]
+WRITTEN = [
+    ROOT / "README.md",
+    *(path for path in sorted(DOCS.glob("*.md")) if path.name != "getting-started.md"),
+]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_committed_page_is_the_generated_one(name):
+    assert (DOCS / "reference" / name).read_text() == PAGES[name](), "run `make docs`"
+
+
+def test_advice_is_about_reasons_that_exist():
+    assert set(yaml.safe_load(ADVICE.read_text())) <= set(by_reason())
+
+
+# --- environment variables -----------------------------------------------------------------------
+
+
+def read_by(tree):
+    """Names of variables that code asks an environment for by a literal."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            holder, key = node.func.value, node.args[:1]
+            if node.func.attr not in {"get", "getenv"}:
+                continue
+        elif isinstance(node, ast.Subscript):
+            holder, key = node.value, [node.slice]
+        else:
+            continue
+        name = getattr(holder, "attr", getattr(holder, "id", ""))
+        if name in {"env", "environ", "os"} and key and isinstance(key[0], ast.Constant):
+            yield key[0].value
+
+
+def test_every_variable_that_is_read_is_documented():
+    documented = {name for names in COMMON for name in names.split(", ")}
+    given_by_kubernetes = {"HOSTNAME", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"}
+    of_others = {"REQUEST_METHOD"}  # CGI
+    text = (DOCS / "reference/settings.md").read_text()
+    missing = set()
+    for portion in PORTIONS:
+        for path in (ROOT / portion).rglob("*.py"):
+            missing |= set(read_by(ast.parse(path.read_text())))
+    missing -= documented | given_by_kubernetes | of_others
+    assert {name for name in missing if f"`{name}`" not in text} == set()
+
+
+# --- reasons of the operator ---------------------------------------------------------------------
+
+#: CamelCase words of these modules that are no reasons: kinds, fields and values of Kubernetes.
+NO_REASONS = {
+    "Complete",
+    "ConfigMap",
+    "DisruptionTarget",
+    "ImageBuild",
+    "Job",
+    "Normal",
+    "PackageRepo",
+    "Pending",
+    "PodScheduled",
+    "Ready",
+    "True",
+    "False",
+    "Unknown",
+    "Warning",
+}
+
+
+@pytest.mark.parametrize("module", ["conditions", "progress", "sources", "follow", "observe"])
+def test_every_reason_of_the_operator_is_documented(module):
+    text = (DOCS / "operator.md").read_text() + (DOCS / "reference/errors.md").read_text()
+    tree = ast.parse((ROOT / f"operator/plimsoll/operator/{module}.py").read_text())
+    words = {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and re.fullmatch(r"([A-Z][a-z]+)+|OOMKilled", node.value)
+    }
+    given_another_name = {"OOMKilled"}
+    missing = {word for word in words - NO_REASONS - given_another_name if f"`{word}`" not in text}
+    assert missing == set()
+
+
+# --- tests that pages point to -------------------------------------------------------------------
+
+
+def test_tests_of_the_threat_model_exist():
+    text = (DOCS / "threat-model.md").read_text()
+    ids = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+    assert len(ids) > 80
+    known: dict[str, set[str]] = {}
+    for file in {file for file, _ in ids}:
+        tree = ast.parse((ROOT / file).read_text())
+        functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+        known[file] = {n.name for n in ast.walk(tree) if isinstance(n, functions)}
+    assert [f"{file}::{name}" for file, name in ids if name not in known[file]] == []
+
+
+def test_every_threat_has_a_defence_and_a_test():
+    text = (DOCS / "threat-model.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    bodies = [row for row in rows if not row.startswith(("| threat |", "|---"))]
+    assert len(bodies) > 50
+    for row in bodies:
+        threat, defence, tests = (cell.strip() for cell in row.strip("|").split(" | "))
+        assert threat, row
+        assert defence, row
+        assert "::" in tests, row
+
+
+# --- what pages show -----------------------------------------------------------------------------
+
+
+def blocks(path):
+    """Fenced and indented code, and code within sentences, of a page."""
+    text = path.read_text()
+    yield from re.findall(r"^```\w*\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    yield from re.findall(r"(?:^    .*\n)+", text, re.MULTILINE)
+    yield from re.findall(r"`([^`\n]+)`", text)
+
+
+def invocations(path):
+    """Every use of ``plimsoll`` as words."""
+    for block in blocks(path):
+        joined = block.replace("\\\n", " ")
+        for line in re.findall(r"(?:^|[|$&] *)(plimsoll [a-z].*)", joined, re.MULTILINE):
+            command = re.split(r" [|&>#] | \|$|;", line)[0].replace("…", "")
+            yield shlex.split(command)
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.name)
+def test_commands_and_options_that_pages_show_exist(path):
+    for words in invocations(path):
+        command, ctx = cli, click.Context(cli, info_name="plimsoll")
+        rest = words[1:]
+        while isinstance(command, click.Group) and rest:
+            below = command.get_command(ctx, rest.pop(0))
+            assert below is not None, words
+            ctx, command = context(below, below.name or "", ctx), below
+        known = {name for param in command.get_params(ctx) for name in param.opts}
+        known |= {name for param in command.get_params(ctx) for name in param.secondary_opts}
+        used = {word.partition("=")[0] for word in rest if re.match(r"--?[a-z]", word)}
+        assert used <= known, words
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.name)
+def test_objects_that_pages_show_are_valid(path):
+    for text in re.findall(r"^```yaml\n(.*?)^```$", path.read_text(), re.DOTALL | re.MULTILINE):
+        for body in yaml.safe_load_all(text):
+            kind = body.get("kind") if isinstance(body, dict) else None
+            if kind == "ImageBuild":
+                ImageBuild.model_validate(body)
+            elif kind == "PackageRepo":
+                PackageRepo.model_validate(body)
+            elif kind == "ClusterImagePolicy":
+                read_spec(body["spec"])
+            elif isinstance(body, dict) and "contents" in body:
+                parse_config(text, str(path))
