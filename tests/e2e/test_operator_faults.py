@@ -1,0 +1,155 @@
+"""The operator on the real cluster when things go wrong: it says what to change, loses nothing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from scenario.prepare import prepare
+from scenario.shell import wait_for
+from scenario.world import example, secret
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def world(cluster, tmp_path_factory):
+    """The cluster with base packages, our own image and the chart on it."""
+    return prepare(cluster, print, tmp_path_factory.mktemp("world"))
+
+
+class Team:
+    """A namespace of its own with the example in it."""
+
+    def __init__(self, world, namespace):
+        self.world, self.namespace = world, namespace
+        self.repo, self.build = yaml.safe_load_all(example(world, "imagebuild.yaml"))
+        # One architecture is enough here, and quicker.
+        self.build["spec"]["archs"] = ["amd64"]
+        self.build["spec"].pop("schedule")
+
+    def apply(self, *objects):
+        body = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+        self.world.kubectl("apply", "-n", self.namespace, "-f", "-", stdin=json.dumps(body))
+
+    def get(self, kind="imagebuild", name="hello"):
+        return self.world.get(kind, name, "-n", self.namespace)
+
+    def condition(self, kind, body=None):
+        conditions = (body or self.get()).get("status", {}).get("conditions", [])
+        return next((c for c in conditions if c["type"] == kind), {"status": "", "message": ""})
+
+    def until(self, kind, status, *words, seconds=120):
+        """Wait for a condition whose message has all words; returns the object."""
+
+        def there():
+            body = self.get()
+            if body.get("status", {}).get("observedGeneration") != body["metadata"]["generation"]:
+                return None
+            found = self.condition(kind, body)
+            said = all(word in found["message"] for word in words)
+            return body if found["status"] == status and said else None
+
+        return wait_for(f"{kind}={status} with {words}", there, seconds=seconds)
+
+    def ready(self, seconds=180):
+        self.until("Ready", "True", seconds=seconds)
+        return self.until("Reconciling", "False")
+
+
+@pytest.fixture
+def team(world, request):
+    name = f"op-{request.node.name.replace('test_', '').replace('_', '-')}"[:40].rstrip("-")
+    world.kubectl("create", "namespace", name)
+    pair = {
+        "cosign.key": (world.work / "team.key").read_text(),
+        "cosign.pub": (world.work / "team.pub").read_text(),
+        "cosign.password": (world.work / "password").read_text(),
+    }
+    world.kubectl("apply", "-f", "-", stdin=secret("cosign", name, pair))
+    yield Team(world, name)
+    world.kubectl("delete", "namespace", name, "--wait=false")
+
+
+def test_a_package_that_does_not_exist(team):
+    team.build["spec"]["image"]["contents"]["packages"] = ["base-files", "pyhton3"]
+    team.apply(team.repo, team.build)
+    body = team.until("Stalled", "True", "pyhton3", "python3")
+    assert team.condition("Ready", body)["status"] == "False"
+    team.build["spec"]["image"]["contents"]["packages"] = ["base-files", "python3"]
+    team.apply(team.build)
+    assert team.ready()["status"]["build"]["number"] == 2
+
+
+def test_a_missing_secret_is_named_and_waited_for(team):
+    team.build["spec"]["output"]["pushSecret"] = {"name": "push"}
+    team.apply(team.repo, team.build)
+    team.until("Reconciling", "True", "push", "not found")
+    login = json.dumps({"auths": {}})
+    text = secret(
+        "push", team.namespace, {".dockerconfigjson": login}, "kubernetes.io/dockerconfigjson"
+    )
+    team.world.kubectl("apply", "-f", "-", stdin=text)
+    assert team.ready()["status"]["build"]["number"] == 1
+
+
+def test_no_node_for_the_jobs(team):
+    team.build["spec"]["job"] = {"nodeSelector": {"pool": "none"}}
+    team.apply(team.repo, team.build)
+    team.until("Reconciling", "True", "no node takes its pod")
+    team.build["spec"]["job"] = {"nodeSelector": None}
+    team.apply(team.build)
+    assert team.ready()["status"]["history"][1]["state"] == "Cancelled"
+
+
+def test_too_little_memory(team):
+    team.build["spec"]["job"] = {"resources": {"limits": {"memory": "40Mi"}}}
+    team.apply(team.repo, team.build)
+    team.until("Stalled", "True", "memory", seconds=240)
+
+
+def test_a_registry_that_is_not_there(team):
+    team.build["spec"]["output"]["repository"] = f"{team.world.registry[:-4]}1/team/hello"
+    team.apply(team.repo, team.build)
+    body = team.until("Reconciling", "True", "tried again at", seconds=240)
+    assert body["status"]["build"]["failure"]["retryable"] is True
+    assert body["status"]["failures"] == 1
+
+
+def test_an_image_by_hand_and_by_annotation(team):
+    team.apply(team.repo, team.build)
+    first = team.ready()
+    team.world.kubectl(
+        "annotate", "ib", "hello", "-n", team.namespace, "plimsoll.dev/requested-at=now"
+    )
+
+    def answered():
+        body = team.get()
+        done = body["status"]["build"]["number"] == 2 and "finishedAt" in body["status"]["build"]
+        return body if done else None
+
+    second = wait_for("the second build", answered, seconds=180)
+    assert second["status"]["lastHandledReconcileAt"] == "now"
+    assert second["status"]["build"]["state"] == "Succeeded"
+    images = [
+        {a["arch"]: a["digest"] for a in body["status"]["architectures"]}
+        for body in (first, second)
+    ]
+    assert images[0] == images[1], "the same inputs make the same image"
+    assert len(set(second["status"]["tags"]) - set(first["status"]["tags"])) == 1
+
+
+def test_the_operators_pod_goes_and_comes_back(team):
+    team.apply(team.repo, team.build)
+    wait_for(
+        "the first Job",
+        lambda: team.world.get("jobs", "-n", team.namespace)["items"],
+        seconds=60,
+    )
+    selector = "app.kubernetes.io/component=operator"
+    team.world.kubectl("delete", "pod", "-A", "-l", selector, "--wait=false", "--grace-period=1")
+    body = team.ready()
+    assert body["status"]["build"]["number"] == 1
+    assert len(team.world.get("jobs", "-n", team.namespace)["items"]) == 4
