@@ -7,11 +7,16 @@ import time
 
 from rich.console import Console
 
-from cluster import Cluster
+from cluster import HOW, Cluster, ClusterError, connect, unsupported
+from debian import MissingProgramError
+from debian_apk.apt import AptError
+from gotools import ToolError, cache_dir
 from scenario.checks import CHECKS
-from scenario.prepare import cache_root, prepare
+from scenario.prepare import prepare
 from scenario.shell import CommandError
 from scenario.table import measure, show
+
+FAULTS = (AptError, ClusterError, CommandError, MissingProgramError, TimeoutError, ToolError)
 
 
 def main() -> int:
@@ -20,7 +25,7 @@ def main() -> int:
     if not console.is_terminal:
         console = Console(width=110)
     started = time.monotonic()
-    state = cache_root() / "demo"
+    state = cache_dir() / "demo"
     work = state / "work"
     work.mkdir(parents=True, exist_ok=True)
 
@@ -28,9 +33,12 @@ def main() -> int:
         console.print(f"[bold]·[/] {line} [dim]{time.monotonic() - started:.0f} s[/]")
 
     try:
-        world = prepare(Cluster(state / "cluster"), say, work)
-    except CommandError as error:
-        console.print(str(error), style="red", markup=False, highlight=False)
+        cluster = connect(state / "cluster", say)
+        if isinstance(cluster, Cluster) and (why := unsupported()):
+            raise ClusterError(f"no cluster can be started here: {why}. {HOW}")
+        world = prepare(cluster, say, work)
+    except FAULTS as error:
+        console.print(f"error: {error}", style="red", markup=False, highlight=False)
         return 1
     rows = measure(world, CHECKS, console)
     show(rows, console)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from cluster import Cluster
+from cluster import connect
 from scenario.serve import stop
 
 
 def main() -> None:
     """Safe to call when there is nothing, or only half of it."""
-    cluster = Cluster(Path(sys.argv[1]), say=lambda line: print(f"· {line}"))
+    cluster = connect(Path(sys.argv[1]), say=lambda line: print(f"· {line}"))
     stop(cluster)
     cluster.down()
 

@@ -41,19 +41,35 @@ def webhook_gone(world: World) -> str:
     return "guarded namespace refused, kube-system admitted"
 
 
-def operator_processes() -> list[int]:
-    """Process ids of the operator, as the host sees them."""
+def operator_processes(world: World) -> list[int]:
+    """Process ids of this cluster's operator, as the host sees them."""
+    selector = "app.kubernetes.io/component=operator"
+    pods = world.get("pods", "-n", SYSTEM, "-l", selector)["items"]
+    assert isinstance(pods, list)
+    groups = [f"pod{pod['metadata']['uid']}" for pod in pods]
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         try:
             words = (entry / "cmdline").read_bytes().split(b"\0")
+            place = (entry / "cgroup").read_text().replace("_", "-")
         except OSError:
             continue
-        if b"/usr/bin/plimsoll" in words and b"operator" in words:
+        ours = any(group in place for group in groups)
+        if ours and b"/usr/bin/plimsoll" in words and b"operator" in words:
             found.append(int(entry.name))
     return found
+
+
+def kill_operator(world: World) -> None:
+    """SIGKILL to its process; where that runs elsewhere, its pod is ended with no grace."""
+    processes = operator_processes(world)
+    for process in processes:
+        os.kill(process, signal.SIGKILL)
+    if not processes:
+        selector = "app.kubernetes.io/component=operator"
+        world.kubectl("delete", "pod", "-n", SYSTEM, "-l", selector, "--grace-period=0", "--force")
 
 
 def jobs_of(world: World) -> dict[str, str]:
@@ -76,10 +92,7 @@ def operator_killed(world: World) -> str:
         lambda: {n: u for n, u in jobs_of(world).items() if n not in before and "assemble" in n},
         seconds=120,
     )
-    processes = operator_processes()
-    assert processes, "no operator process was found to kill"
-    for process in processes:
-        os.kill(process, signal.SIGKILL)
+    kill_operator(world)
 
     def arrived() -> str | None:
         found = world.get("imagebuild", BUILD, "-n", TEAM)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import own_image
-from cluster import Cluster
+from cluster import Access
 from debian_apk.repository import build as build_packages
+from gotools import cache_dir
 from scenario.serve import serve
-from scenario.shell import run
 from scenario.world import ROOT, World, install, make_keys, make_team
 
 Say = Callable[[str], None]
@@ -21,15 +20,9 @@ BASE = ["demo"]
 ARCHS = ["amd64", "arm64"]
 
 
-def cache_root() -> Path:
-    """Where what can be made again is kept."""
-    fallback = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "plimsoll"
-    return Path(os.environ.get("PLIMSOLL_CACHE", fallback))
-
-
 def build_inputs(say: Say) -> tuple[Path, Path]:
     """Base packages and our own package, side by side; both are kept."""
-    cache = cache_root()
+    cache = cache_dir()
     with ThreadPoolExecutor() as pool:
         say("base packages from Debian's, our own package from this checkout (about a minute)")
         base = pool.submit(build_packages, cache / "base", BASE, ARCHS, cache / "debian")
@@ -42,21 +35,18 @@ def publish_own_image(world: World, own: Path) -> str:
     """Build our image with our builder and push it; returns it by digest."""
     key = next(world.packages.glob("*.rsa.pub"))
     own_key = next(own.glob("*.rsa.pub"))
-    sources = ["-r", world.packages, "-k", key, "-r", own, "-k", own_key]
+    sources: list[str | Path] = ["-r", world.packages, "-k", key, "-r", own, "-k", own_key]
     target = f"{world.registry}/plimsoll/plimsoll:dev"
-    run(
-        [ROOT / ".venv/bin/plimsoll", "publish", ROOT / "images/plimsoll.yaml", target, *sources],
-        env=world.env,
-    )
+    world.plimsoll("publish", ROOT / "images/plimsoll.yaml", target, *sources)
     image = f"{world.registry}/plimsoll/plimsoll@{world.crane('digest', target)}"
     world.plimsoll("sign", "--key", world.work / "release.key", image)
     return image
 
 
-def prepare(cluster: Cluster, say: Say, work: Path) -> World:
+def prepare(cluster: Access, say: Say, work: Path) -> World:
     """Everything the checks stand on. Safe to call on a cluster that is there already."""
     packages, own = build_inputs(say)
-    say("one-node cluster: etcd, API server, kubelet, containerd, registry (about 20 s)")
+    say("cluster: etcd, API server, kubelet, containerd, registry (about 20 s)")
     cluster.up()
     world = World(cluster, packages, serve(cluster, packages), work)
     make_keys(world)

@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from cluster import Cluster
+from cluster import Access
 from cluster.processes import Process, start
 from registries import free_port
 from scenario.shell import wait_for
@@ -22,7 +22,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-def serve(cluster: Cluster, directory: Path) -> str:
+def serve(cluster: Access, directory: Path) -> str:
     """Serve ``directory`` beside the cluster, or go on with the server that does; its URL."""
     record, place = _files(cluster)
     if place.exists():
@@ -45,7 +45,7 @@ def serve(cluster: Cluster, directory: Path) -> str:
     return url
 
 
-def stop(cluster: Cluster) -> None:
+def stop(cluster: Access) -> None:
     """End the server, if it runs."""
     record, place = _files(cluster)
     process = Process.recorded(record)
@@ -55,6 +55,6 @@ def stop(cluster: Cluster) -> None:
     place.unlink(missing_ok=True)
 
 
-def _files(cluster: Cluster) -> tuple[Path, Path]:
-    state = cluster.layout.state
+def _files(cluster: Access) -> tuple[Path, Path]:
+    state = cluster.state_dir
     return state / "packages.process", state / "packages.url"

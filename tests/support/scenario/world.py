@@ -9,7 +9,7 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cluster import Cluster
+from cluster import Access
 from gotools import tool
 from scenario.shell import run, wait_for
 
@@ -24,7 +24,7 @@ BUILD = "hello"
 class World:
     """Everything a check may touch."""
 
-    cluster: Cluster
+    cluster: Access
     packages: Path
     """Root of the base packages' repository."""
 
@@ -85,11 +85,12 @@ def make_keys(world: World) -> None:
     """Cosign key pairs of the team, of a stranger and of our releases, made by cosign itself."""
     (world.work / "docker").mkdir(parents=True, exist_ok=True)
     (world.work / "docker/config.json").write_text('{"auths": {}}')
-    (world.work / "password").write_text(secrets.token_hex(8))
+    password = world.work / "password"
+    if not password.exists():
+        password.write_text(secrets.token_hex(8))
     for name in ("team", "stranger", "release"):
-        for leftover in world.work.glob(f"{name}.*"):
-            leftover.unlink()
-        world.cosign("generate-key-pair", "--output-key-prefix", str(world.work / name))
+        if not (world.work / f"{name}.pub").exists():
+            world.cosign("generate-key-pair", "--output-key-prefix", str(world.work / name))
 
 
 def secret(name: str, namespace: str, data: dict[str, str], kind: str = "Opaque") -> str:
@@ -102,7 +103,7 @@ def secret(name: str, namespace: str, data: dict[str, str], kind: str = "Opaque"
 def install(world: World) -> None:
     """Install the chart with our own image, and wait until it stands."""
     repository, _, digest = world.own_image.partition("@")
-    helm = [tool("helm"), "upgrade", "--install", RELEASE, ROOT / "helm/plimsoll"]
+    helm: list[str | Path] = [tool("helm"), "upgrade", "--install", RELEASE, ROOT / "helm/plimsoll"]
     helm += ["--namespace", SYSTEM, "--create-namespace", "--wait", "--timeout", "180s"]
     for setting in (
         f"image.repository={repository}",
