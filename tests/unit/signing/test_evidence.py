@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 
 import pytest
 from aiohttp import web
@@ -30,7 +31,7 @@ from plimsoll.signing.errors import InvalidEvidenceError
 from plimsoll.signing.evidence import PREDICATE_HINT, Limits, discover
 from plimsoll.signing.legacy import DSSE_ENVELOPE, SIGNATURE, SIMPLE_SIGNING, legacy_tag
 from plimsoll.signing.privatekey import generate_key
-from plimsoll.signing.sign import attest, sign_image
+from plimsoll.signing.sign import attest, sign_image, sign_legacy
 from plimsoll.signing.statement import COSIGN_SIGN, SPDX
 from plimsoll.signing.verify import verify
 
@@ -221,6 +222,25 @@ async def test_a_huge_payload(hostile):
     evidence = await found(hostile)
     assert "more than 65536" in evidence.rejections[0].reason
     assert not any(path.startswith("blobs/") for path in hostile.asked)
+
+
+async def test_a_legacy_signature_by_tag_and_as_an_artifact(hostile):
+    payload, signature = sign_legacy(KEY, "r/app", IMAGE)
+    blob = hostile.add_blob(payload)
+    layer = Descriptor(
+        media_type=SIMPLE_SIGNING,
+        digest=blob.digest,
+        size=blob.size,
+        annotations={SIGNATURE: b64encode(signature).decode()},
+    )
+    kind = "application/vnd.dev.cosign.artifact.sig.v1+json"
+    manifest = Manifest(config=EMPTY_DESCRIPTOR, layers=(layer,), artifact_type=kind)
+    hostile.listed = [hostile.add_manifest(manifest)]
+    assert len(proven(await found(hostile)).signatures) == 1
+    assert (await found(hostile, formats=["bundle"])).items == ()
+    hostile.listed = []
+    hostile.add_manifest(manifest, legacy_tag(IMAGE, "sig"))
+    assert len(proven(await found(hostile)).signatures) == 1
 
 
 async def test_prefixed_tags_and_attestation_hints(hostile):

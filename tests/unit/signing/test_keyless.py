@@ -756,6 +756,22 @@ def test_legacy_annotations_that_do_not_do(annotations, text):
     assert text in verdict.rejections[0].reason
 
 
+def test_certificate_annotations_that_do_not_do():
+    case = Case()
+    leaf, issuer = (
+        pem(one).decode() for one in (case.certificate, case.sigstore.issuer.certificate)
+    )
+    key = public_key(case.key.public_key()).pem.decode()
+    for spoiled, text in (
+        ({"certificate": leaf + issuer}, "more than one certificate"),
+        ({"certificate": leaf, "chain": issuer * 11}, "more than 10 certificates"),
+        ({"certificate": leaf, "chain": key}, "PUBLIC KEY stands where"),
+        ({"certificate": " " * 300_000}, "too long"),
+    ):
+        named = {f"dev.sigstore.cosign/{name}": value for name, value in spoiled.items()}
+        assert text in legacy(case, **named).rejections[0].reason
+
+
 def test_a_legacy_log_entry_of_another_signature():
     case = Case()
     other = build_payload("r/app", "sha256:" + "b" * 64)
@@ -857,6 +873,20 @@ def test_broken_chains(text):
 def test_any_bytes_are_a_trust_root_or_an_error(data):
     with pytest.raises(InvalidTrustRootError):
         TrustRoot.parse(data)
+
+
+def test_a_chain_that_is_too_long():
+    text = pem(MINIATURE.root.certificate).decode()
+    assert authority_from_pem(text * 10).root == MINIATURE.root.certificate
+    with pytest.raises(InvalidTrustRootError, match="more than 10"):
+        authority_from_pem(text * 11)
+
+
+def test_members_of_a_trust_root_without_a_period():
+    value = json.loads(MINIATURE.trusted_root())
+    del value["certificateAuthorities"][0]["validFor"]
+    (authority,) = TrustRoot.parse(json.dumps(value).encode()).certificate_authorities
+    assert NOW in authority.valid_for
 
 
 def test_identities_are_values():

@@ -230,6 +230,14 @@ def test_duplicate_timestamps():
     refused(changed(sign_image(KEY, IMAGE), add), "twice")
 
 
+def test_a_timestamp_that_is_no_object():
+    def add(obj):
+        data = {"rfc3161Timestamps": ["x"]}
+        obj["verificationMaterial"]["timestampVerificationData"] = data
+
+    refused(changed(sign_image(KEY, IMAGE), add), "no object")
+
+
 def test_a_duplicate_key_in_a_bundle():
     data = sign_image(KEY, IMAGE).to_json()
     refused(bundle(data[:-1] + b',"mediaType":"x"}'), "stands twice")
@@ -376,6 +384,14 @@ def test_malformed_certificate_chains(item):
         obj["verificationMaterial"] = {"x509CertificateChain": chain}
 
     refused(changed(sign_image(KEY, IMAGE), replace), "a certificate of the bundle")
+
+
+def test_an_empty_certificate_chain():
+    def replace(obj):
+        obj["mediaType"] = "application/vnd.dev.sigstore.bundle+json;version=0.1"
+        obj["verificationMaterial"] = {"x509CertificateChain": {"certificates": []}}
+
+    refused(changed(sign_image(KEY, IMAGE), replace), "empty certificate chain")
 
 
 def test_a_bundle_that_was_read_is_written_as_it_was():
