@@ -62,7 +62,7 @@ def _sections(name: str, parent: click.Context, level: int) -> Iterator[str]:
 
 
 def _help(command: click.Command) -> str:
-    paragraphs = re.split(r"\n\s*\n", (command.help or "").strip())
+    paragraphs = re.split(r"\n\s*\n", (command.help or "").replace("\b", "").strip())
     return "\n\n".join(prose(" ".join(text.split())) for text in paragraphs) + "\n"
 
 
@@ -86,9 +86,9 @@ def default_of(option: click.Option, ctx: click.Context) -> str:
     value = option.get_default(ctx, call=False)
     if option.secondary_opts and isinstance(value, bool):
         return code((option.opts if value else option.secondary_opts)[0])
-    if "default" in info:
+    if info.get("default", "").strip('()"'):
         return code(str(info["default"]).removeprefix("(").removesuffix(")"))
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
+    if isinstance(value, str | int | float) and not isinstance(value, bool) and value != "":
         return code(str(value))
     return ""
 
