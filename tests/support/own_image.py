@@ -123,7 +123,8 @@ def build_repository(out: Path) -> Path:
                 description="Operator, admission webhook and builder",
                 url="https://plimsoll.dev",
                 licenses=("Apache-2.0",),
-                depends=("python3",),
+                # google-re2 is C++; everything else in the wheels is self-contained.
+                depends=("python3", "libstdc++6"),
             )
             path = out / arch / f"plimsoll-{version}-r0.apk"
             path.parent.mkdir()
