@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -139,6 +140,42 @@ def test_an_image_by_hand_and_by_annotation(team):
     ]
     assert images[0] == images[1], "the same inputs make the same image"
     assert len(set(second["status"]["tags"]) - set(first["status"]["tags"])) == 1
+
+
+def test_a_claim_keeps_verified_packages(team, cluster, request):
+    node = team.world.get("nodes")["items"][0]["metadata"]["labels"]["kubernetes.io/hostname"]
+    folder = cluster.layout.state / team.namespace
+    folder.mkdir()
+    request.addfinalizer(lambda: shutil.rmtree(folder, ignore_errors=True))
+    terms = [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]
+    shared = {"accessModes": ["ReadWriteMany"], "storageClassName": "none"}
+    volume = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": team.namespace},
+        "spec": {
+            **shared,
+            "capacity": {"storage": "1Gi"},
+            "local": {"path": str(folder)},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": terms}]}},
+        },
+    }
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "cache"},
+        "spec": {
+            **shared,
+            "volumeName": team.namespace,
+            "resources": {"requests": {"storage": "1Gi"}},
+        },
+    }
+    team.build["spec"]["job"] = {"cacheClaim": {"name": "cache"}}
+    team.apply(volume, claim, team.repo, team.build)
+    request.addfinalizer(lambda: team.world.kubectl("delete", "pv", team.namespace, "--wait=false"))
+    team.ready()
+    kept = [path for path in folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in kept) > 1_000_000
 
 
 def test_the_operators_pod_goes_and_comes_back(team):

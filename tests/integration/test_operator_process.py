@@ -64,7 +64,7 @@ def rights():
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory):
-    with control_plane(tmp_path_factory.mktemp("plane"), users=["operator"]) as plane:
+    with control_plane(tmp_path_factory.mktemp("plane"), users=["operator", "local"]) as plane:
         plane.kubectl("apply", "-f", str(ROOT / "crds"))
         plane.kubectl("apply", "-f", "-", stdin=rights())
         yield plane
@@ -112,18 +112,20 @@ def packages(tmp_path):
 class Operator:
     """The operator's process."""
 
-    def __init__(self, plane, log):
-        self.plane, self.log = plane, log
+    def __init__(self, plane, log, port):
+        self.plane, self.log, self.port = plane, log, port
+        self.user, self.settings = "operator", {}
         self.process = None
 
     def start(self):
         environment = {
             **os.environ,
-            "KUBECONFIG": str(self.plane.kubeconfig_of("operator")),
+            "KUBECONFIG": str(self.plane.kubeconfig_of(self.user)),
             "PLIMSOLL_IMAGE": "registry.example/plimsoll@sha256:0",
             "PLIMSOLL_TRUSTED_HOSTS": "127.0.0.1",
             "PLIMSOLL_HTTP_PORT": str(self.port),
             "PLIMSOLL_RESYNC_SECONDS": "600",
+            **self.settings,
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -144,8 +146,7 @@ class Operator:
 
 @pytest.fixture
 def operator(plane, tmp_path, unused_port):
-    operator = Operator(plane, tmp_path / "operator.log")
-    operator.port = unused_port
+    operator = Operator(plane, tmp_path / "operator.log", unused_port)
     operator.start()
     try:
         yield operator
@@ -457,6 +458,22 @@ def test_deletion_takes_everything_along(plane, operator, team, kubelet):
     until(lambda: not jobs(plane, team), "the Jobs to be gone")
     label = "app.kubernetes.io/managed-by=plimsoll-operator"
     until(lambda: not plane.get("cm", "-n", team, "-l", label)["items"], "the requests to be gone")
+
+
+def test_one_namespace_with_rights_there_only(plane, operator, team, kubelet):
+    operator.kill(signal.SIGTERM)
+    plane.kubectl(
+        "create",
+        "rolebinding",
+        "local",
+        "-n",
+        team,
+        "--clusterrole=plimsoll-operator",
+        "--user=local",
+    )
+    operator.user, operator.settings = "local", {"PLIMSOLL_NAMESPACES": team}
+    operator.start()
+    run_to_the_end(plane, team, kubelet)
 
 
 def test_probes_and_a_clean_end(plane, operator):

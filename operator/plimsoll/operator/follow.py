@@ -72,6 +72,8 @@ class Inspector:
         self._http = http
         # (URL, keys) → entity tag and finding: what one keyring verified is for it alone.
         self._known: dict[tuple[str, str], tuple[str, Finding]] = {}
+        # An index may take 100 MB for the moment of its verification: one after the other.
+        self._turn = asyncio.Lock()
 
     async def inspect(self, repo: PackageRepo) -> list[Finding]:
         """Look at every architecture."""
@@ -80,14 +82,11 @@ class Inspector:
             keyring = await self._keyring(repo)
         except Error as error:
             return [Finding(arch=name, error=error) for name in upstream.archs]
-        return list(
-            await asyncio.gather(
-                *(
-                    self._index(upstream.url, name, keyring)
-                    for name in dict.fromkeys(upstream.archs)
-                )
-            )
-        )
+        found = []
+        for name in dict.fromkeys(upstream.archs):
+            async with self._turn:
+                found.append(await self._index(upstream.url, name, keyring))
+        return found
 
     async def _keyring(self, repo: PackageRepo) -> Keyring:
         pems: dict[str, str | bytes] = {}

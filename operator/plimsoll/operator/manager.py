@@ -94,7 +94,8 @@ class Manager:
         try:
             done = await self._controllers[key.kind].reconcile(key)
         except KubeError as error:
-            conflict = error.status == 409
+            # Somebody wrote or deleted it in between; another look tells.
+            conflict = error.status in {404, 409}
             self._again(key, "conflict" if conflict else "error", error.message)
         except Error as error:
             self._again(key, "error", str(error))

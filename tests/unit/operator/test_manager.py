@@ -56,6 +56,7 @@ async def running(script):
     ("error", "result"),
     [
         (KubeError("conflict", status=409), "conflict"),
+        (KubeError("deleted", status=404), "conflict"),
         (KubeError("away"), "error"),
         (ValueError("our own mistake"), "error"),
     ],
