@@ -1,8 +1,8 @@
 """From apply to Ready on the demo's cluster (``make demo`` first), and how much is pod start.
 
 Each round changes the example's configuration, so that every step runs; the registry and the node
-have everything else. A pod's start is from its creation to its container's start, by the API server's
-times (whole seconds).
+have everything else. A pod's start is from its creation to its container's start, by the times
+of the API server (whole seconds).
 """
 
 from __future__ import annotations
