@@ -58,7 +58,7 @@ def test_compile(config, tmp_path):
     assert (step.name, step.runs) == ("say it", "echo me aarch64")
     (script,) = (scripts / "a").iterdir()
     assert script.name == "001-say-it.sh"
-    assert script.read_text().startswith("#!/bin/sh\nset -e\n")
+    assert script.read_text().startswith("#!/bin/sh\nset -eo pipefail\n")
     as_json = _run("compile", config, "--arch", "amd64", "--format", "json")
     assert json.loads(as_json.stdout)["pipeline"][0]["runs"] == "echo me x86_64"
     refused = _run("compile", config, "--arch", "riscv64")

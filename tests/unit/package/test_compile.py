@@ -196,7 +196,7 @@ def test_scripts_run(compiled, tmp_path):
     assert done.stdout == f"{tmp_path}/new dir's\ntext\n"
     assert subprocess.run(["bash", "-c", good.shell()], check=False).returncode == 1
     directory = bad.shell().replace("/home/build", str(tmp_path))
-    stopped = subprocess.run(["sh", "-c", directory], capture_output=True, text=True, check=False)
+    stopped = subprocess.run(["bash", "-c", directory], capture_output=True, text=True, check=False)
     assert (stopped.returncode, stopped.stdout) == (1, "")
 
 

@@ -231,11 +231,11 @@ class _Compiler:
         with at(scope.document, path):
             result.needs += [scope.text(item) for item in step.needs.packages]
             text = scope.text(step.runs)
-        name = step.name or _first_line(text)
+        names = [item for item in (scope.name, step.name) if item]
         if text.strip():
             result.scripts.append(
                 Script(
-                    name=f"{scope.name}: {name}" if scope.name else name,
+                    name=": ".join(names) or _first_line(text),
                     text=text,
                     working_directory=scope.directory,
                     environment=dict(scope.environment),

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+#: Shells of a guest, in the order of preference; a script needs one that knows ``pipefail``.
+SHELLS = (("/bin/sh",), ("/bin/bash",), ("/bin/busybox", "sh"))
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -33,16 +35,14 @@ class Script:
     label: str = ""
 
     def shell(self, *, trace: bool = False) -> str:
-        """The whole script for ``/bin/sh -c``: stops at the first failure, pipes included.
+        """The whole script for one of ``SHELLS`` with ``-c``; the first failure ends it.
 
         Args:
             trace: print each command before it runs.
         """
         where = shlex.quote(self.working_directory)
         return (
-            f"set -e{'x' if trace else ''}\n"
-            # Older shells know no pipefail; asking first keeps them usable.
-            "if (set -o pipefail) 2>/dev/null; then set -o pipefail; fi\n"
+            f"set -e{'x' if trace else ''}o pipefail\n"
             f"[ -d {where} ] || mkdir -p {where}\n"
             f"cd {where}\n"
             f"{self.text}\n\n"

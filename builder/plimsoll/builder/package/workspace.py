@@ -1,0 +1,50 @@
+"""The directory that a build works in, and what is copied into it before."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+from plimsoll.builder.store import storage_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+IGNORE_FILE = ".melangeignore"
+
+
+def copy_sources(source: Path, workspace: Path) -> None:
+    """Copy a directory of sources into the workspace.
+
+    Files that ``.melangeignore`` names stay out: one pattern a line, ``#`` begins a comment; a
+    pattern with a slash is about the path, one without about the name at any depth.
+
+    Raises:
+        StorageError: it cannot be copied.
+    """
+    ignored = _ignore(source)
+    with storage_errors(f"copying {source} into the workspace"):
+        shutil.copytree(source, workspace, symlinks=True, dirs_exist_ok=True, ignore=ignored)
+
+
+def _ignore(root: Path) -> Callable[[str, list[str]], set[str]]:
+    file = root / IGNORE_FILE
+    lines = file.read_text().splitlines() if file.is_file() else []
+    patterns = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+    def ignored(folder: str, names: list[str]) -> set[str]:
+        below = os.path.relpath(folder, root)
+        found = {IGNORE_FILE} if below == "." else set()
+        for name in names:
+            path = os.path.normpath(f"{below}/{name}")
+            for pattern in patterns:
+                plain = pattern.strip("/")
+                whole = "/" in pattern.rstrip("/")
+                if fnmatch.fnmatchcase(path if whole else name, plain):
+                    found.add(name)
+        return found
+
+    return ignored
