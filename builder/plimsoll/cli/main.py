@@ -32,6 +32,24 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("plimsoll.cli.verify:verify", "Say who signed or attested an image."),
     "verify-bundle": ("plimsoll.cli.verify:verify_bundle", "Verify a sigstore bundle offline."),
     "webhook": ("plimsoll.webhook.cli:webhook", "Run the admission webhook."),
+    "build-cpio": (
+        "plimsoll.builder.cli.rootfs:build_cpio",
+        "Build a file tree into a cpio archive.",
+    ),
+    "build-minirootfs": (
+        "plimsoll.builder.cli.rootfs:build_minirootfs",
+        "Build a file tree into a tar file.",
+    ),
+    "cache": ("plimsoll.builder.cli.cache:cache", "Look after the package cache."),
+    "clean": ("plimsoll.builder.cli.cache:clean", "Remove the whole package cache."),
+    "diff": ("plimsoll.builder.cli.diff:diff", "Show what differs between images, locks or SBOMs."),
+    "dot": ("plimsoll.builder.cli.dot:dot", "Draw why each package is there."),
+    "install-keys": (
+        "plimsoll.builder.cli.keys:install_keys",
+        "Find keys of repositories and install them.",
+    ),
+    "login": ("plimsoll.builder.cli.login:login", "Keep a login for a registry."),
+    "version": ("plimsoll.builder.cli.version:version", "Say which version this is."),
 }
 
 

@@ -32,6 +32,8 @@ COMMON = {
     "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY": "Proxies; names in lower case count first.",
     "KUBECONFIG": "The cluster of `plimsoll operator` and `plimsoll webhook`. Without it: the "
     "ServiceAccount of the pod.",
+    "NETRC": "File with logins to package repositories instead of `~/.netrc`.",
+    "PLIMSOLL_ALPINE_RELEASES": "A mirror of Alpine's `releases.json`, where keys are found.",
     "PLIMSOLL_CACHE_DIR": "The package cache; `--cache-dir` goes before it.",
     "PLIMSOLL_KEY_PASSWORD": "Password of a package signing key that is given as a file.",
     "REGISTRY_AUTH_FILE": "A further file with logins, as podman has it.",

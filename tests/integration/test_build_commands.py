@@ -1,0 +1,234 @@
+"""The commands around a build, run in this process on real repositories."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import stat
+import tarfile
+
+import pytest
+from click.testing import CliRunner
+
+from apk_repository import Repository
+from plimsoll.apk.tarfmt import Type
+from plimsoll.apk.writer import PackageFile
+from plimsoll.cli.main import cli
+from plimsoll.errors import Error
+
+pytestmark = pytest.mark.integration
+
+
+class Desk:
+    """A repository, a configuration, a cache and the command line."""
+
+    def __init__(self, tmp):
+        self.tmp = tmp
+        self.repository = Repository(tmp / "repo")
+        self.repository.add("base", {"etc/base": "b", "bin/sh": "-> x"}, licenses=("MIT",))
+        self.repository.add(
+            "app",
+            {
+                "usr/bin/app": PackageFile("usr/bin/app", mode=0o755, content=b"app"),
+                "usr/bin/app2": PackageFile("usr/bin/app2", Type.HARDLINK, linkname="usr/bin/app"),
+            },
+            depends=("base",),
+            licenses=("Apache-2.0",),
+        )
+        self.repository.write()
+        self.config()
+
+    def config(self, packages="app", extra="", name="image.yaml"):
+        path = self.tmp / name
+        path.write_text(
+            f"contents:\n  keyring: [{self.repository.key_file}]\n"
+            f"  repositories: [{self.repository.root}]\n"
+            f"  packages: [{packages}]\narchs: [amd64]\n{extra}"
+        )
+        return str(path)
+
+    def run(self, *arguments, status=0, stdin=None):
+        result = CliRunner().invoke(cli, arguments, input=stdin)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == status, result.output
+        return result.stdout
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLIMSOLL_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    return Desk(tmp_path)
+
+
+def test_minirootfs_is_the_tree(desk):
+    out = desk.tmp / "root.tar.gz"
+    desk.run("build-minirootfs", desk.config(), str(out), "--build-arch", "amd64")
+    with tarfile.open(out) as tar:
+        names = tar.getnames()
+        assert tar.extractfile("usr/bin/app").read() == b"app"
+    assert "usr/lib/apk/db/installed" in names
+    plain = desk.tmp / "root.tar"
+    desk.run("build-minirootfs", desk.config(), str(plain), "--build-arch", "x86_64")
+    assert plain.read_bytes() == gzip.decompress(out.read_bytes())
+    assert not list(desk.tmp.glob(".*part"))
+
+
+def test_cpio_is_read_by_cpio(desk):
+    out = desk.tmp / "root.cpio"
+    desk.run("build-cpio", desk.config(), str(out), "--build-arch", "amd64")
+    packed = desk.tmp / "root.cpio.gz"
+    desk.run("build-cpio", desk.config(), str(packed), "--build-arch", "amd64")
+    assert gzip.decompress(packed.read_bytes()) == out.read_bytes()
+    data = out.read_bytes()
+    assert data.startswith(b"070701")
+    members = dict(_members(data))
+    assert members["usr/bin/app"][1] == b"app"
+    first, second = members["usr/bin/app"][0], members["usr/bin/app2"][0]
+    assert first["ino"] == second["ino"]
+    assert first["nlink"] == second["nlink"] == 2
+    assert stat.S_IMODE(first["mode"]) == 0o755
+    assert members["bin/sh"][1] == b"x"
+    assert stat.S_ISLNK(members["bin/sh"][0]["mode"])
+
+
+def _members(data):
+    names = "ino mode uid gid nlink mtime size devmajor devminor rmajor rminor namesize check"
+    position = 0
+    while True:
+        head = data[position : position + 110]
+        values = [int(head[6 + 8 * i : 14 + 8 * i], 16) for i in range(13)]
+        fields = dict(zip(names.split(), values, strict=True))
+        start = position + 110
+        name = data[start : start + fields["namesize"] - 1].decode()
+        if name == "TRAILER!!!":
+            return
+        start = (start + fields["namesize"] + 3) & ~3
+        yield name, (fields, data[start : start + fields["size"]])
+        position = (start + fields["size"] + 3) & ~3
+
+
+def test_one_tree_has_one_architecture(desk):
+    desk.run("build-cpio", desk.config(), "x", "--build-arch", "amd64,arm64", status=2)
+
+
+def test_dot(desk):
+    text = desk.run("dot", desk.config())
+    assert '"app" -> "base"' in text
+    assert text.count("{") == text.count("}") == 1
+    edges = json.loads(desk.run("dot", "-S", "--json", desk.config()))
+    assert {edge["to"] for edge in edges} == {"app", "base"}
+
+
+def test_cache_is_shown_verified_and_pruned(desk):
+    desk.run("build", desk.config(), "x.example/app:1", str(desk.tmp / "a.tar"))
+    shown = json.loads(desk.run("cache", "info", "--json"))
+    assert shown["kinds"]["packages"]["entries"] == 2
+    assert "packages" in desk.run("cache", "info")
+    assert json.loads(desk.run("cache", "verify", "--json")) == {"intact": 2, "removed": []}
+    segment = next((desk.tmp / "cache").glob("*/packages/*/*/segment.tar"))
+    segment.write_bytes(b"x" * segment.stat().st_size)
+    assert "damaged" in desk.run("cache", "verify", status=1)
+    assert json.loads(desk.run("cache", "verify", "--json"))["intact"] == 1
+    assert json.loads(desk.run("cache", "prune", "--json"))["removed"] == 0
+    assert json.loads(desk.run("cache", "prune", "--older-than", "0", "--json"))["removed"] > 0
+    assert json.loads(desk.run("cache", "info", "--json"))["bytes"] == 0
+    desk.run("build", desk.config(), "x.example/app:1", str(desk.tmp / "a.tar"))
+    desk.run("clean")
+    assert list((desk.tmp / "cache").iterdir()) == []
+
+
+def test_clean_touches_nothing_else(desk):
+    (desk.tmp / "cache").mkdir(exist_ok=True)
+    (desk.tmp / "cache" / "v1-mine").mkdir()
+    desk.run("clean")
+    assert (desk.tmp / "cache" / "v1-mine").exists()
+
+
+def test_version(desk):
+    assert json.loads(desk.run("version", "--json"))["version"] in desk.run("version")
+
+
+def test_login_keeps_the_rest_and_is_private(desk):
+    folder = desk.tmp / "docker"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"auths": {"a.example": {"auth": "eDp5"}}, "x": 1}')
+    shown = desk.run("login", "b.example:5000", "-u", "me", "--password-stdin", stdin="s3cret\n")
+    assert "s3cret" not in shown
+    value = json.loads((folder / "config.json").read_text())
+    assert value["x"] == 1
+    assert set(value["auths"]) == {"a.example", "b.example:5000"}
+    assert stat.S_IMODE((folder / "config.json").stat().st_mode) == 0o600
+    assert not list(folder.glob(".config*"))
+    desk.run("login", "c.example", "-u", "me", "--password-stdin", stdin="", status=2)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(Error, match="cannot be read"):
+        desk.run("login", "c.example", "-u", "me", "--password-stdin", stdin="x")
+    assert (folder / "config.json").read_text() == "{"
+
+
+def test_login_asks_the_credential_store(desk, monkeypatch):
+    binary = desk.tmp / "bin" / "docker-credential-box"
+    binary.parent.mkdir()
+    binary.write_text(f'#!/bin/sh\n[ "$1" = store ] && cat > {desk.tmp}/kept\n')
+    binary.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{binary.parent}:{os.environ['PATH']}")
+    (desk.tmp / "docker").mkdir()
+    config = desk.tmp / "docker" / "config.json"
+    config.write_text('{"credsStore": "box"}')
+    desk.run("login", "docker.io", "-u", "me", "--password-stdin", stdin="s3cret")
+    kept = json.loads((desk.tmp / "kept").read_text())
+    assert kept == {
+        "ServerURL": "https://index.docker.io/v1/",
+        "Username": "me",
+        "Secret": "s3cret",
+    }
+    assert "s3cret" not in config.read_text()
+    binary.write_text("#!/bin/sh\necho no room\nexit 1\n")
+    with pytest.raises(Error, match="no room"):
+        desk.run("login", "docker.io", "-u", "me", "--password-stdin", stdin="s3cret")
+
+
+def test_diff_of_images(desk):
+    one, two = desk.tmp / "one.tar", desk.tmp / "two"
+    two.mkdir()
+    desk.run("build", desk.config(extra="cmd: a\n"), "x.example/app:1", str(one))
+    files = {"usr/bin/app": "new<b>"}
+    desk.repository.add("app", files, "1.1-r0", depends=("base",), licenses=("MIT",))
+    desk.repository.write()
+    extra = "cmd: b\nenvironment: {A: '<i>'}\n"
+    desk.run("build", desk.config(extra=extra), "x.example/app:1", str(two))
+    found = json.loads(desk.run("diff", "--format", "json", str(one), str(two)))
+    assert found["packages"]["changed"]["app"]["version"] == ["1.0-r0", "1.1-r0"]
+    assert found["licences"] == {"Apache-2.0": [1, 0], "MIT": [1, 2]}
+    assert found["configuration"]["added"] == {"Env A": {"value": "<i>"}}
+    assert found["configuration"]["changed"]["Cmd"]["value"] == [["a"], ["b"]]
+    assert "/usr/bin/app2" in found["files"]["removed"]
+    assert set(found["files"]["changed"]["/usr/bin/app"]) == {"content", "mode", "size"}
+    assert found["size"][0] != found["size"][1]
+    text = desk.run("diff", str(one), str(two), "--exit-code", status=1)
+    assert "1.0-r0 → 1.1-r0" in text
+    page = desk.run("diff", "--format", "html", str(one), str(two))
+    assert "&lt;i&gt;" in page
+    assert "<i>" not in page
+    assert "no difference" in desk.run("diff", "--exit-code", str(one), str(one))
+
+
+def test_diff_of_locks(desk):
+    desk.run("lock", desk.config(), "--output", str(desk.tmp / "one.json"))
+    desk.run("lock", desk.config("base"), "--output", str(desk.tmp / "two.json"))
+    found = json.loads(
+        desk.run("diff", "--format", "json", str(desk.tmp / "one.json"), str(desk.tmp / "two.json"))
+    )
+    assert found["packages"]["removed"] == {"app": {"version": "1.0-r0"}}
+    assert found["files"] is None
+    (desk.tmp / "bad.json").write_text("[]")
+    with pytest.raises(Error, match="no JSON object"):
+        desk.run("diff", str(desk.tmp / "bad.json"), str(desk.tmp / "two.json"))
+
+
+def test_help_names_every_command():
+    for name in cli.list_commands(None):
+        assert cli.get_command(None, name) is not None
