@@ -11,6 +11,8 @@ import pytest
 import debian
 import gotools
 from cluster import HOW, Cluster, ClusterError, connect, unsupported
+from scenario.prepare import prepare
+from scenario.serve import stop
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +35,11 @@ def cluster():
     finally:
         if not keep:
             one.down()
+
+
+@pytest.fixture(scope="session")
+def world(cluster, tmp_path_factory):
+    """The cluster with base packages, our own image and the chart on it."""
+    world = prepare(cluster, print, tmp_path_factory.mktemp("world"))
+    yield world
+    stop(cluster)

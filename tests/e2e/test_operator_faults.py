@@ -8,17 +8,10 @@ import shutil
 import pytest
 import yaml
 
-from scenario.prepare import prepare
 from scenario.shell import wait_for
 from scenario.world import example, secret
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture(scope="module")
-def world(cluster, tmp_path_factory):
-    """The cluster with base packages, our own image and the chart on it."""
-    return prepare(cluster, print, tmp_path_factory.mktemp("world"))
 
 
 class Team:
