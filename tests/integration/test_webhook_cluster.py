@@ -20,6 +20,7 @@ import yaml
 
 from apiserver import ControlPlane, control_plane, until
 from gotools import tool
+from miniature_sigstore import MiniatureSigstore
 from plimsoll.kube.client import KubeClient
 from plimsoll.kube.config import KubeConfig
 from plimsoll.oci.auth import Credentials
@@ -296,14 +297,25 @@ async def test_keys_in_secrets_are_followed(running):
 
 async def test_a_policy_that_cannot_be_honoured_says_so_and_refuses(running):
     world = running
-    keyless = {"identities": [{"issuer": "https://i", "subject": "s"}]}
+    identities = [{"issuer": "https://i", "subject": "s"}]
+    keyless = {"identities": identities, "trustRootRef": "late"}
     spec = {"images": [{"glob": "**"}], "authorities": [{"keyless": keyless}]}
     await asyncio.to_thread(world.apply, policy("keyless", spec))
     condition = await eventually(lambda: ready_condition(world, "keyless"), "a condition")
     assert (condition["status"], condition["reason"]) == ("False", "Invalid")
     ok, said = await admitted(world, pod("nginx"))
     assert not ok
-    assert "spec.authorities[0].keyless is not supported by this version" in said
+    assert "TrustRoot late does not exist" in said
+    root = {
+        "apiVersion": "plimsoll.dev/v1alpha1",
+        "kind": "TrustRoot",
+        "metadata": {"name": "late"},
+        "spec": {"trustedRoot": MiniatureSigstore().trusted_root().decode()},
+    }
+    await asyncio.to_thread(world.apply, root)
+    await eventually(
+        lambda: ready_condition(world, "keyless")["status"] == "True", "the root to be seen"
+    )
     spec = key_policy(world.cosign.public_key, mode="warn")
     await asyncio.to_thread(world.apply, policy("keyless", spec))
     await eventually(

@@ -19,10 +19,11 @@ from plimsoll.oci.digest import digest_of
 from plimsoll.oci.reference import Reference
 from plimsoll.oci.registry import Registry
 from plimsoll.webhook.access import OwnLogins, PullSecrets
+from plimsoll.webhook.authorities import Secrets
 from plimsoll.webhook.certificates import renewed, utc_now
 from plimsoll.webhook.decide import Decider
 from plimsoll.webhook.metrics import Metrics
-from plimsoll.webhook.policies import Secrets, compile_policy
+from plimsoll.webhook.policies import compile_policy
 from plimsoll.webhook.policyset import PolicySet
 from plimsoll.webhook.registries import Registries
 from plimsoll.webhook.server import AdmissionHandler, admission_app
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plimsoll.oci.auth import Credentials
+    from plimsoll.webhook.trust import KnownRoots
 
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _INDEX = "application/vnd.oci.image.index.v1+json"
@@ -49,10 +51,15 @@ class Policies:
     ready: bool = True
     problems: list[str] = field(default_factory=list)
 
-    def set(self, secrets: Mapping[str, Mapping[str, bytes]] | None = None, **specs: Any) -> None:
+    def set(
+        self,
+        secrets: Mapping[str, Mapping[str, bytes]] | None = None,
+        trust: KnownRoots | None = None,
+        **specs: Any,
+    ) -> None:
         """Replace all policies: name → spec."""
         known = Secrets("plimsoll-system", secrets or {})
-        compiled = [compile_policy(name, spec, known) for name, spec in specs.items()]
+        compiled = [compile_policy(name, spec, known, trust=trust) for name, spec in specs.items()]
         self.policies = PolicySet(compiled, self.policies.generation + 1)
 
 

@@ -252,11 +252,23 @@ def _check_identity(identity: Identity, path: str) -> Iterator[str]:
     ):
         if not text and not pattern:
             yield f"missing field(s): {path}.{field}, {path}.{field}RegExp"
-        if pattern:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                yield f"invalid value: {_short(pattern)}: {path}.{field}RegExp: {error}"
+        if pattern and (fault := _pattern_fault(pattern)):
+            yield f"invalid value: {_short(pattern)}: {path}.{field}RegExp: {fault}"
+
+
+def _pattern_fault(pattern: str) -> str:
+    """Why a text is no RE2 expression, or nothing."""
+    # Native, and wanted by few of those who import the models.
+    import re2  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        re2.compile(pattern, options)
+    except re2.error as error:
+        first = error.args[0] if error.args else ""
+        return first.decode(errors="replace") if isinstance(first, bytes) else str(first)
+    return ""
 
 
 def _check_source(source: Source, path: str) -> Iterator[str]:

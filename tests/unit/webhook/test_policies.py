@@ -5,7 +5,8 @@ import pytest
 from plimsoll.oci.reference import Reference
 from plimsoll.signing.privatekey import generate_key
 from plimsoll.webhook.admission import read
-from plimsoll.webhook.policies import Secrets, compile_policy, secret_names
+from plimsoll.webhook.authorities import Secrets
+from plimsoll.webhook.policies import Needs, compile_policy, needs_of
 from plimsoll.webhook.policyset import PolicySet
 from webhooks import key_policy, pod, review
 
@@ -18,13 +19,16 @@ def _authority(**fields):
     return {"images": [{"glob": "**"}], "authorities": [{"key": {"data": _KEY}, **fields}]}
 
 
-_KEYLESS = {"keyless": {"identities": [{"issuer": "i", "subject": "s"}]}}
+_KEYLESS = {"keyless": {"trustRootRef": "r", "identities": [{"issuer": "i", "subject": "s"}]}}
 
 
 @pytest.mark.parametrize(
     ("spec", "text"),
     [
-        ({"images": [{"glob": "**"}], "authorities": [_KEYLESS]}, "authorities[0].keyless"),
+        (
+            {"images": [{"glob": "**"}], "authorities": [_KEYLESS]},
+            "authorities[0].keyless.trustRootRef: TrustRoot r: TrustRoot r does not exist",
+        ),
         # One authority that could pass does not hide the one that is not understood.
         (
             {"images": [{"glob": "**"}], "authorities": [{"key": {"data": _KEY}}, _KEYLESS]},
@@ -34,7 +38,7 @@ _KEYLESS = {"keyless": {"identities": [{"issuer": "i", "subject": "s"}]}}
             {"images": [{"glob": "**"}], "authorities": [{"key": {"kms": "gcpkms://x"}}]},
             "authorities[0].key.kms",
         ),
-        (_authority(ctlog={"url": "https://rekor"}), "authorities[0].ctlog"),
+        (_authority(ctlog={"url": "https://rekor.example"}), "authorities[0].ctlog.url: nobody"),
         (_authority(rfc3161timestamp={"trustRootRef": "t"}), "authorities[0].rfc3161timestamp"),
         (
             _authority(
@@ -74,12 +78,12 @@ def test_an_invalid_policy_refuses_what_it_matches_or_everything(spec, concerns_
 
 def test_keys_come_from_the_policy_or_a_secret():
     spec = {"images": [{"glob": "**"}], "authorities": [{"key": {"secretRef": {"name": "k"}}}]}
-    assert secret_names(spec) == {"k"}
+    assert needs_of(spec) == Needs(secrets=frozenset({"k"}))
     by_data = compile_policy("p", key_policy(_KEY), _NONE)
     for entries in ({"cosign.pub": _KEY.encode(), "cosign.key": b"x"}, {"any": _KEY.encode()}):
         policy = compile_policy("p", spec, Secrets("plimsoll-system", {"k": entries}))
         assert not policy.fault
-        assert policy.authorities[0].keys == by_data.authorities[0].keys
+        assert policy.authorities[0].trusted == by_data.authorities[0].trusted
     faults = {
         "does not exist": {},
         "has no entry cosign.pub": {"k": {"a": b"", "b": b""}},

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from plimsoll.webhook.settings import NAMESPACE_LABEL, Settings, insecure_registries
+from plimsoll.oci.insecure import insecure_registries
+from plimsoll.webhook.settings import NAMESPACE_LABEL, Settings
 
 _DEFAULT = Settings()
 
@@ -47,6 +48,11 @@ _DEFAULT = Settings()
     help="Honour ClusterImagePolicies of policy.sigstore.dev too.",
 )
 @click.option(
+    "--default-trust-root",
+    default=_DEFAULT.default_trust_root,
+    help="TrustRoot for policies that name none; else the public instance of Sigstore.",
+)
+@click.option(
     "--allow-no-authorities",
     is_flag=True,
     help="Let a policy without authorities admit the images it matches.",
@@ -82,6 +88,7 @@ def webhook(  # noqa: PLR0913  one parameter for each option
     insecure: tuple[str, ...],
     pod_pull_secrets: bool,
     sigstore_policies: bool,
+    default_trust_root: str,
     allow_no_authorities: bool,
     success_seconds: float,
     failure_seconds: float,
@@ -115,6 +122,7 @@ def webhook(  # noqa: PLR0913  one parameter for each option
         insecure_registries=insecure_registries(insecure),
         pod_pull_secrets=pod_pull_secrets,
         sigstore_policies=sigstore_policies,
+        default_trust_root=default_trust_root,
         allow_no_authorities=allow_no_authorities,
         success_seconds=success_seconds,
         failure_seconds=failure_seconds,

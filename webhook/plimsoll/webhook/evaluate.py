@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from plimsoll.api.meta import GROUP
 from plimsoll.api.policy import PROVENANCE_TYPES, SBOM_TYPES
+from plimsoll.signing.keyless import KeylessAuthority
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -186,11 +187,14 @@ def _nothing(
     what: str, authorities: Iterable[CompiledAuthority], proven: Mapping[str, Verdict]
 ) -> str:
     """``no signature by key "ci" (found 1: the signature is not by the key)``."""
-    names = [authority.name for authority in authorities if authority.static is None]
+    real = [authority for authority in authorities if authority.static is None]
+    names = [authority.name for authority in real]
+    keys = not any(isinstance(authority.trusted, KeylessAuthority) for authority in real)
     if len(names) == 1:
-        text = f'no {what} by key "{names[0]}"'
+        text = f'no {what} by {"key" if keys else "identity"} "{names[0]}"'
     else:
-        text = f"no {what} by any key of " + ", ".join(f'"{name}"' for name in names)
+        text = f"no {what} by any {'key of ' if keys else 'of '}"
+        text += ", ".join(f'"{name}"' for name in names)
     verdicts = [proven[name] for name in names if name in proven]
     # The same piece of evidence is rejected once for each authority.
     rejected = {(r.source, r.reason): r for verdict in verdicts for r in verdict.rejections}

@@ -17,15 +17,17 @@ from plimsoll.api.policy import PREDICATE_ALIASES, PROVENANCE_TYPES, SBOM_TYPES,
 from plimsoll.api.policycheck import PolicyInvalidError, read_spec
 from plimsoll.oci.errors import InvalidReferenceError
 from plimsoll.oci.reference import Reference
-from plimsoll.signing.errors import InvalidKeyError
-from plimsoll.signing.keys import PublicKey, load_public_keys
 from plimsoll.signing.statement import COSIGN_SIGN
+from plimsoll.webhook.authorities import AuthorityCompiler, Secrets
 from plimsoll.webhook.selectors import Target, compile_target
+from plimsoll.webhook.trust import DEFAULT, KnownRoots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Sequence
 
-    from plimsoll.api.policy import Authority, ClusterImagePolicySpec, SecretRef
+    from plimsoll.api.policy import Authority, ClusterImagePolicySpec
+    from plimsoll.signing.authority import Authority as Trusted
+    from plimsoll.webhook.trust import Trust
 
 Format = Literal["legacy", "bundle"]
 
@@ -46,7 +48,9 @@ class CompiledAuthority:
     """Who may vouch, ready to verify with."""
 
     name: str
-    keys: tuple[PublicKey, ...] = ()
+    trusted: Trusted | None = None
+    """Verifies; ``None`` for a fixed answer."""
+
     static: Literal["pass", "fail"] | None = None
     message: str = ""
     sources: tuple[EvidenceSource, ...] = (EvidenceSource(),)
@@ -67,7 +71,7 @@ class CompiledPolicy:
     authorities: tuple[CompiledAuthority, ...]
     require: tuple[str, ...]
     fingerprint: str
-    """Changes with everything that a verdict depends on: the spec and the keys."""
+    """Changes with everything that a verdict depends on: spec, keys and trust roots."""
 
     fault: str = ""
     """Why no image can pass, or empty."""
@@ -109,25 +113,13 @@ class CompiledPolicy:
         return any(glob.matches(name) for glob in self.globs for name in names)
 
 
-@dataclass(frozen=True, slots=True)
-class Secrets:
-    """Secrets of the webhook's own namespace that policies name.
-
-    Attributes:
-        namespace: the webhook's own.
-        data: name → entries; ``None`` for a Secret that does not exist.
-    """
-
-    namespace: str
-    data: Mapping[str, Mapping[str, bytes] | None]
-
-
-def compile_policy(
+def compile_policy(  # noqa: PLR0913  surroundings, by name
     name: str,
     spec: Any,
     secrets: Secrets,
     *,
     group: str = GROUP,
+    trust: Trust | None = None,
     allow_no_authorities: bool = False,
 ) -> CompiledPolicy:
     """Compile the ``spec`` of a policy object; never fails, see ``CompiledPolicy.fault``."""
@@ -137,11 +129,13 @@ def compile_policy(
         return broken_policy(name, spec, group, str(error))
     faults = list(unsupported(model))
     authorities = []
+    compiler = AuthorityCompiler(group, secrets, trust or KnownRoots())
     for index, authority in enumerate(model.authorities or []):
         try:
-            authorities.append(_authority(authority, index, secrets))
+            authorities.append(_authority(authority, index, compiler))
         except ValueError as error:
-            faults.append(f"spec.authorities[{index}]{error}")
+            text = f"spec.authorities[{index}]{error}"
+            faults += [] if any(text.startswith(one) for one in faults) else [text]
     policy = CompiledPolicy(
         name=name,
         group=group,
@@ -153,20 +147,41 @@ def compile_policy(
         fingerprint="",
         fault="; ".join(faults),
     )
-    return replace(policy, fingerprint=_fingerprint(policy, spec))
+    return replace(policy, fingerprint=_fingerprint(policy, spec, compiler.used))
 
 
-def secret_names(spec: Any) -> set[str]:
-    """Names of the Secrets that a policy's keys are in; empty for an invalid policy."""
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a policy takes from elsewhere."""
+
+    secrets: frozenset[str] = frozenset()
+    """Names of Secrets with keys and certificates."""
+
+    roots: frozenset[str] = frozenset()
+    """Names of trust roots, ``DEFAULT`` for the default one."""
+
+
+def needs_of(spec: Any) -> Needs:
+    """What a policy takes from elsewhere; nothing for an invalid policy."""
     try:
         model = read_spec(spec, allow_no_authorities=True)
     except PolicyInvalidError:
-        return set()
-    return {
-        authority.key.secret_ref.name
-        for authority in model.authorities or []
-        if authority.key and authority.key.secret_ref and authority.key.secret_ref.name
-    }
+        return Needs()
+    secrets: set[str] = set()
+    roots: set[str] = set()
+    for authority in model.authorities or []:
+        keyless = authority.keyless
+        ca_cert = keyless.ca_cert if keyless is not None else None
+        secrets |= {
+            holder.secret_ref.name
+            for holder in (authority.key, ca_cert)
+            if holder is not None and holder.secret_ref is not None and holder.secret_ref.name
+        }
+        named = [part for part in (authority.ctlog, authority.rfc3161timestamp) if part is not None]
+        roots |= {part.trust_root_ref or DEFAULT for part in named}
+        if keyless is not None and (ca_cert is None or keyless.trust_root_ref):
+            roots.add(keyless.trust_root_ref or DEFAULT)
+    return Needs(frozenset(secrets), frozenset(roots))
 
 
 def broken_policy(name: str, spec: Any, group: str, fault: str) -> CompiledPolicy:
@@ -198,21 +213,15 @@ def unsupported(spec: ClusterImagePolicySpec) -> Iterator[str]:
         yield f"spec.policy (a rule in {spec.policy.type}) {later}"
     for index, authority in enumerate(spec.authorities or []):
         path = f"spec.authorities[{index}]"
-        if authority.keyless is not None:
-            yield f"{path}.keyless {later}"
         if authority.key is not None and authority.key.kms is not None:
             yield f"{path}.key.kms {later}"
-        if authority.ctlog is not None:
-            yield f"{path}.ctlog {later}"
-        if authority.rfc3161timestamp is not None:
-            yield f"{path}.rfc3161timestamp {later}"
         for number, attestation in enumerate(authority.attestations or []):
             if attestation.policy is not None:
                 language = attestation.policy.type
                 yield f"{path}.attestations[{number}].policy (a rule in {language}) {later}"
 
 
-def _authority(authority: Authority, index: int, secrets: Secrets) -> CompiledAuthority:
+def _authority(authority: Authority, index: int, compiler: AuthorityCompiler) -> CompiledAuthority:
     name = authority.name or f"authority-{index}"
     if authority.static is not None:
         return CompiledAuthority(
@@ -220,7 +229,7 @@ def _authority(authority: Authority, index: int, secrets: Secrets) -> CompiledAu
         )
     return CompiledAuthority(
         name=name,
-        keys=_keys(authority, secrets),
+        trusted=compiler.compile(authority),
         sources=tuple(_sources(authority)) or (EvidenceSource(),),
         format=authority.signature_format,
         attestations=tuple(
@@ -246,40 +255,7 @@ def _predicate_type(text: str) -> str:
     return PREDICATE_ALIASES.get(text, text)
 
 
-def _keys(authority: Authority, secrets: Secrets) -> tuple[PublicKey, ...]:
-    """The public keys of an authority.
-
-    Raises:
-        ValueError: what is wrong, to follow the authority's path.
-    """
-    key = authority.key
-    if key is None or key.kms is not None:
-        return ()
-    path = ".key.data" if key.secret_ref is None else ".key.secretRef"
-    try:
-        pem = (key.data or "").encode()
-        if key.secret_ref is not None:
-            pem = _from_secret(key.secret_ref, secrets)
-        return load_public_keys(pem, hash_algorithm=key.hash_algorithm)
-    except (InvalidKeyError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def _from_secret(ref: SecretRef, secrets: Secrets) -> bytes:
-    where = f"Secret {secrets.namespace}/{ref.name}"
-    if ref.namespace not in {None, "", secrets.namespace}:
-        raise ValueError(f"only Secrets of namespace {secrets.namespace} are read")
-    entries = secrets.data.get(ref.name or "")
-    if entries is None:
-        raise ValueError(f"{where} does not exist")
-    if "cosign.pub" in entries:
-        return entries["cosign.pub"]
-    if len(entries) != 1:
-        raise ValueError(f"{where} has no entry cosign.pub")
-    return next(iter(entries.values()))
-
-
-def _fingerprint(policy: CompiledPolicy, spec: Any) -> str:
-    keys = [key.fingerprint for authority in policy.authorities for key in authority.keys]
-    text = json.dumps([policy.group, policy.name, spec, keys, policy.fault], sort_keys=True)
+def _fingerprint(policy: CompiledPolicy, spec: Any, used: Sequence[str] = ()) -> str:
+    rests_on = [policy.group, policy.name, spec, used, policy.fault]
+    text = json.dumps(rests_on, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -12,8 +12,11 @@ import click
 from plimsoll.errors import Error
 
 if TYPE_CHECKING:
+    from plimsoll.webhook.authorities import Secrets
     from plimsoll.webhook.evaluate import ImageVerdict
-    from plimsoll.webhook.policies import CompiledPolicy, Secrets
+    from plimsoll.webhook.policies import CompiledPolicy
+    from plimsoll.webhook.policyfiles import PolicyObject
+    from plimsoll.webhook.trust import KnownRoots
 
 ADMITTED, REFUSED, UNDECIDED = 0, 1, 2
 
@@ -71,16 +74,23 @@ def validate(files: tuple[Path, ...]) -> None:
     help="Public key file that stands for a Secret that a policy names.",
 )
 @click.option(
+    "--trust-root",
+    "root",
+    type=click.Path(path_type=Path),
+    help="Sigstore trusted_root.json for policies that name no TrustRoot.",
+)
+@click.option(
     "--insecure-registry",
     "insecure",
     multiple=True,
     help="Registry (host:port) without TLS; $PLIMSOLL_INSECURE_REGISTRIES has several with commas.",
 )
 @click.option("--timeout", default=30.0, show_default=True, help="Seconds to wait for registries.")
-def test(
+def test(  # noqa: PLR0913, PLR0917  one parameter for each option
     files: tuple[Path, ...],
     image: str,
     secrets: tuple[str, ...],
+    root: Path | None,
     insecure: tuple[str, ...],
     timeout: float,
 ) -> None:
@@ -89,11 +99,12 @@ def test(
     Uses your own logins (docker's configuration). Exits 0 if the image is admitted, 1 if it is
     refused, 2 if that could not be decided.
     """
-    from plimsoll.webhook.settings import insecure_registries  # noqa: PLC0415
+    from plimsoll.oci.insecure import insecure_registries  # noqa: PLC0415
 
     hosts = insecure_registries(insecure)
     try:
-        verdict = asyncio.run(_judge(files, image, _secrets(secrets), hosts, timeout))
+        policies = _compiled(files, _secrets(secrets), root)
+        verdict = asyncio.run(_judge(policies, image, hosts, timeout))
     except Error as error:
         click.echo(f"could not be decided: {error}", err=True)
         sys.exit(UNDECIDED)
@@ -107,7 +118,7 @@ def test(
 
 
 async def _judge(
-    files: tuple[Path, ...], image: str, secrets: Secrets, insecure: frozenset[str], seconds: float
+    compiled: list[CompiledPolicy], image: str, insecure: frozenset[str], seconds: float
 ) -> ImageVerdict:
     from plimsoll.oci.auth import Credentials  # noqa: PLC0415
     from plimsoll.oci.reference import Reference, is_loopback  # noqa: PLC0415
@@ -118,7 +129,7 @@ async def _judge(
     from plimsoll.webhook.settings import Settings  # noqa: PLC0415
     from plimsoll.webhook.verifier import Stage, Verifier  # noqa: PLC0415
 
-    policies = PolicySet(_compiled(files, secrets))
+    policies = PolicySet(compiled)
     reference = Reference.parse(image)
     if is_loopback(reference.registry):
         insecure |= {reference.registry}
@@ -138,23 +149,42 @@ async def _judge(
     return combine(judged.image, judged.verdicts, "deny")
 
 
-def _compiled(files: tuple[Path, ...], secrets: Secrets) -> list[CompiledPolicy]:
+def _compiled(files: tuple[Path, ...], secrets: Secrets, root: Path | None) -> list[CompiledPolicy]:
     from plimsoll.webhook.policies import compile_policy  # noqa: PLC0415
     from plimsoll.webhook.policyfiles import PolicyFileError, read_objects  # noqa: PLC0415
 
-    compiled = []
-    for file in files:
-        for item in read_objects(file):
-            if item.kind == "TrustRoot":
-                continue
-            if problems := item.check():
-                raise PolicyFileError(f"{item.source}: {'; '.join(problems)}")
-            compiled.append(compile_policy(item.name, item.spec, secrets, group=item.group))
-    return compiled
+    objects = [item for file in files for item in read_objects(file)]
+    for item in objects:
+        if problems := item.check():
+            raise PolicyFileError(f"{item.source}: {'; '.join(problems)}")
+    roots = _roots([item for item in objects if item.kind == "TrustRoot"], root)
+    return [
+        compile_policy(item.name, item.spec, secrets, group=item.group, trust=roots)
+        for item in objects
+        if item.kind != "TrustRoot"
+    ]
+
+
+def _roots(objects: list[PolicyObject], default: Path | None) -> KnownRoots:
+    from plimsoll.api.meta import GROUP  # noqa: PLC0415
+    from plimsoll.webhook.policyfiles import PolicyFileError  # noqa: PLC0415
+    from plimsoll.webhook.roots import load_root  # noqa: PLC0415
+    from plimsoll.webhook.trust import DEFAULT, KnownRoots, parsed_root  # noqa: PLC0415
+
+    roots = {(one.group, one.name): asyncio.run(load_root(one.spec)) for one in objects}
+    if default is not None:
+        try:
+            loaded = parsed_root(default.read_bytes())
+        except OSError as error:
+            raise PolicyFileError(f"{default}: {error.strerror}") from error
+        if loaded.root is None:
+            raise PolicyFileError(f"{default}: {loaded.fault}")
+        roots[GROUP, DEFAULT] = loaded
+    return KnownRoots(roots)
 
 
 def _secrets(pairs: tuple[str, ...]) -> Secrets:
-    from plimsoll.webhook.policies import Secrets  # noqa: PLC0415
+    from plimsoll.webhook.authorities import Secrets  # noqa: PLC0415
 
     data: dict[str, dict[str, bytes]] = {}
     for pair in pairs:

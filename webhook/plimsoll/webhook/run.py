@@ -55,6 +55,7 @@ async def run(settings: Settings, config: KubeConfig, stop: asyncio.Event | None
             api,
             config.namespace,
             sigstore=settings.sigstore_policies,
+            default_trust_root=settings.default_trust_root,
             allow_no_authorities=settings.allow_no_authorities,
         )
         secrets = PullSecrets(api, OwnLogins(), enabled=settings.pod_pull_secrets)

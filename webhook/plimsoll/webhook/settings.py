@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
 #: A namespace is guarded when it carries this label with the value ``true``. The selector of the
 #: ValidatingWebhookConfiguration decides; the webhook answers whatever it is asked.
 NAMESPACE_LABEL = "policy.plimsoll.dev/include"
-
-
-def insecure_registries(named: Sequence[str]) -> frozenset[str]:
-    """Registries without TLS: those named, and those of ``PLIMSOLL_INSECURE_REGISTRIES``."""
-    listed = os.environ.get("PLIMSOLL_INSECURE_REGISTRIES", "").split(",")
-    return frozenset(host.strip() for host in (*named, *listed) if host.strip())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +34,9 @@ class Settings:
     """How long requests are still answered after the process was asked to end."""
 
     sigstore_policies: bool = True
+    default_trust_root: str = ""
+    """TrustRoot for policies that name none; empty: the public instance of Sigstore."""
+
     allow_no_authorities: bool = False
     pod_pull_secrets: bool = True
     """Read private registries with the pull secrets of the pod and its ServiceAccount too."""

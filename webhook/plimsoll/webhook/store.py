@@ -12,19 +12,20 @@ import structlog
 
 from plimsoll.api.meta import GROUP, VERSION
 from plimsoll.api.policy import SIGSTORE_GROUP
-from plimsoll.api.policycheck import PolicyInvalidError
-from plimsoll.api.trustroot import read_trust_root_spec
 from plimsoll.kube.errors import KubeError
+from plimsoll.webhook.authorities import Secrets
 from plimsoll.webhook.condition import ready_patch
 from plimsoll.webhook.informer import Informer
 from plimsoll.webhook.policies import (
     CompiledPolicy,
-    Secrets,
+    Needs,
     broken_policy,
     compile_policy,
-    secret_names,
+    needs_of,
 )
 from plimsoll.webhook.policyset import PolicySet
+from plimsoll.webhook.roots import TrustRoots
+from plimsoll.webhook.trust import DEFAULT, KnownRoots
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,6 +46,7 @@ class PolicyStore:
         api: the session.
         namespace: the webhook's own, where Secrets are read.
         sigstore: honour objects of ``policy.sigstore.dev`` too, where their CRDs exist.
+        default_trust_root: name of the TrustRoot for policies that name none.
         allow_no_authorities: let a policy without authorities admit what it matches.
     """
 
@@ -54,6 +56,7 @@ class PolicyStore:
         namespace: str,
         *,
         sigstore: bool = True,
+        default_trust_root: str = "",
         allow_no_authorities: bool = False,
     ) -> None:
         self.policies = PolicySet()
@@ -63,6 +66,8 @@ class PolicyStore:
         self._wake = asyncio.Event()
         self._loaded = asyncio.Event()
         self._secrets: dict[str, dict[str, bytes] | None] = {}
+        self._trust = TrustRoots(self._wake.set, default=default_trust_root)
+        self._needs: dict[tuple[str, str], tuple[Any, Needs]] = {}
         self._compiled: dict[tuple[str, str], tuple[Any, CompiledPolicy]] = {}
         base = f"/apis/{GROUP}/{VERSION}"
         self._policies = {GROUP: self._informer(f"{base}/clusterimagepolicies")}
@@ -86,7 +91,11 @@ class PolicyStore:
 
     @property
     def ready(self) -> bool:
-        """Whether everything was listed once, the keys included."""
+        """Whether everything was listed once, keys and trust roots included.
+
+        Remote trust roots are waited for a moment only: what they are needed for is refused, all
+        else is not held up.
+        """
         return self._loaded.is_set()
 
     async def wait_ready(self) -> None:
@@ -96,13 +105,15 @@ class PolicyStore:
     @property
     def problems(self) -> list[str]:
         """What keeps the store from being up to date, for the readiness answer and the log."""
-        return [f"{i.path}: {i.problem}" for i in self._informers if i.problem]
+        lost = [f"{i.path}: {i.problem}" for i in self._informers if i.problem]
+        return [*lost, *self._trust.problems]
 
     async def run(self) -> None:
         """Follow the cluster until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for informer in self._informers:
                 tasks.create_task(informer.run())
+            tasks.create_task(self._trust.run())
             tasks.create_task(self._compile_forever())
 
     async def _compile_forever(self) -> None:
@@ -110,7 +121,9 @@ class PolicyStore:
             await informer.synced.wait()
         while True:
             self._wake.clear()
+            self._find_needs()
             complete = await self._read_secrets()
+            await self._read_roots()
             await self._compile()
             if complete:
                 self._loaded.set()
@@ -120,12 +133,29 @@ class PolicyStore:
             except TimeoutError:
                 continue
 
+    def _find_needs(self) -> None:
+        found: dict[tuple[str, str], tuple[Any, Needs]] = {}
+        for group, informer in self._policies.items():
+            for name, item in informer.objects.items():
+                spec, known = item.get("spec"), self._needs.get((group, name))
+                same = known is not None and known[0] == spec
+                found[group, name] = known if same and known else (spec, needs_of(spec))
+        self._needs = found
+
+    async def _read_roots(self) -> None:
+        specs = {
+            (group, name): item.get("spec")
+            for group, informer in self._roots.items()
+            for name, item in informer.objects.items()
+        }
+        public = any(DEFAULT in needs.roots for _, needs in self._needs.values())
+        await self._trust.update(specs, public=public)
+        if not self.ready:
+            await self._trust.settled()
+
     async def _read_secrets(self) -> bool:
         """Read the Secrets that policies name; keep the last good of each that cannot be read."""
-        wanted: set[str] = set()
-        for informer in self._policies.values():
-            for item in informer.objects.values():
-                wanted |= secret_names(item.get("spec"))
+        wanted = {name for _, needs in self._needs.values() for name in needs.secrets}
         complete = True
         found: dict[str, dict[str, bytes] | None] = {}
         for name in sorted(wanted):
@@ -143,19 +173,24 @@ class PolicyStore:
         return complete
 
     async def _compile(self) -> None:
-        secrets = Secrets(self._namespace, self._secrets)
+        secrets, roots = Secrets(self._namespace, self._secrets), self._trust.roots
         compiled: dict[tuple[str, str], tuple[Any, CompiledPolicy]] = {}
         reports: list[tuple[str, dict[str, Any], str]] = []
         for group, informer in self._policies.items():
             for name, item in sorted(informer.objects.items()):
                 key = (group, name)
                 spec = item.get("spec")
-                used = (spec, {n: self._secrets.get(n) for n in secret_names(spec)})
+                needs = self._needs[key][1] if key in self._needs else needs_of(spec)
+                used = (
+                    spec,
+                    {one: self._secrets.get(one) for one in needs.secrets},
+                    {one: roots(group, one) for one in needs.roots},
+                )
                 known = self._compiled.get(key)
                 if known is not None and known[0] == used:
                     compiled[key] = known
                 else:
-                    policy = self._compile_one(group, name, spec, secrets)
+                    policy = self._compile_one(group, name, spec, secrets, roots)
                     compiled[key] = (used, policy)
                 if group == GROUP:
                     reports.append(("clusterimagepolicies", item, compiled[key][1].fault))
@@ -170,15 +205,22 @@ class PolicyStore:
                 policies=[policy.name for policy in self.policies.policies],
                 faults={p.name: p.fault for p in self.policies.policies if p.fault},
             )
-        for _, item in sorted(self._roots[GROUP].objects.items()):
-            reports.append(("trustroots", item, _trust_root_fault(item.get("spec"))))
+        for name, item in sorted(self._roots[GROUP].objects.items()):
+            reports.append(("trustroots", item, roots(GROUP, name).fault))
         for plural, item, fault in reports:
             await self._report(plural, item, fault)
 
-    def _compile_one(self, group: str, name: str, spec: Any, secrets: Secrets) -> CompiledPolicy:
+    def _compile_one(
+        self, group: str, name: str, spec: Any, secrets: Secrets, roots: KnownRoots
+    ) -> CompiledPolicy:
         try:
             return compile_policy(
-                name, spec, secrets, group=group, allow_no_authorities=self._allow_no_authorities
+                name,
+                spec,
+                secrets,
+                group=group,
+                trust=roots,
+                allow_no_authorities=self._allow_no_authorities,
             )
         except Exception as error:
             # One policy must not take all the others with it.
@@ -207,11 +249,3 @@ def _entries(secret: Mapping[str, Any]) -> dict[str, bytes]:
         }
     except (binascii.Error, TypeError, AttributeError) as error:
         raise KubeError("a Secret has data that is no base64") from error
-
-
-def _trust_root_fault(spec: Any) -> str:
-    try:
-        read_trust_root_spec(spec)
-    except PolicyInvalidError as error:
-        return str(error)
-    return ""

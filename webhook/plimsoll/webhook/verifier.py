@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from plimsoll.errors import Error
 from plimsoll.oci.reference import Reference
-from plimsoll.signing.authority import KeyAuthority
 from plimsoll.signing.evidence import discover
 from plimsoll.signing.items import BundleItem, Evidence
 from plimsoll.signing.results import Verdict
@@ -240,10 +239,11 @@ def _proven(
     """What each authority can vouch for, from its own sources in its own format."""
     proven: dict[str, Verdict] = {}
     for authority in policy.authorities:
-        if authority.static is not None:
+        trusted = authority.trusted
+        if trusted is None:
             continue
         verdicts = [
-            verify(_of_format(evidence[source], authority), digest, KeyAuthority(authority.keys))
+            verify(_of_format(evidence[source], authority), digest, trusted)
             for source in authority.sources
         ]
         proven[authority.name] = Verdict(
