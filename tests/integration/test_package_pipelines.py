@@ -1,0 +1,396 @@
+"""Built-in pipelines doing their work, on this machine, with real tools and local servers."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tarfile
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from plimsoll.arch import Arch
+from plimsoll.builder.package.compile import compile_package
+from plimsoll.builder.package.library import Library
+from plimsoll.builder.package.load import load_text
+from plimsoll.builder.package.runner import Host, Place, Settings, StepError
+
+pytestmark = pytest.mark.integration
+
+
+def needs(*programs):
+    missing = [program for program in programs if not shutil.which(program)]
+    return pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}")
+
+
+@pytest.fixture
+def home(tmp_path):
+    folder = tmp_path / "home"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path, home):
+    """Runs the steps of package ``a`` and its subpackages; returns what they printed."""
+
+    async def steps(text, **names):
+        head = "package: {name: a, version: 1.2, epoch: 0}\n"
+        compiled = compile_package(load_text(head + text, "x.yaml"), Library(), Arch.host())
+        said = []
+        settings = Settings(say=said.append, environment=names)
+        runner = Host(Place(home, tmp_path, tmp_path / "cache"), settings)
+        for name, scripts in compiled.scripts.items():
+            (home / "melange-out" / name).mkdir(parents=True, exist_ok=True)
+            for script in scripts:
+                await runner.run(script)
+        return "\n".join(said)
+
+    return steps
+
+
+def _output(*command):
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def _tree(folder):
+    return sorted(
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_symlink() or not path.is_dir()
+    )
+
+
+def _write(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+
+
+# -- git-checkout ----------------------------------------------------------------------------------
+
+
+class Repository:
+    def __init__(self, path):
+        self.path = path
+        path.mkdir()
+        self.git("init", "-q", "-b", "main")
+
+    def git(self, *words):
+        identity = ["-c", "user.name=t", "-c", "user.email=t@localhost"]
+        command = ["git", "-C", self.path, *identity, *words]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    def commit(self, name, text):
+        (self.path / name).write_text(text)
+        self.git("add", "-A")
+        self.git("commit", "-q", "-m", name)
+        return self.git("rev-parse", "HEAD")
+
+
+@pytest.fixture
+def upstream(tmp_path):
+    repository = Repository(tmp_path / "upstream")
+    repository.first = repository.commit("one", "1\n")
+    repository.git("tag", "-a", "-m", "one", "v1.2")
+    repository.git("branch", "fixes")
+    repository.second = repository.commit("two", "2\n")
+    repository.git("checkout", "-q", "fixes")
+    repository.fix = repository.commit("fix", "3\n")
+    repository.git("checkout", "-q", "main")
+    return repository
+
+
+def _checkout(upstream, **inputs):
+    lines = [f"      {key.replace('_', '-')}: {value}" for key, value in inputs.items()]
+    step = (
+        f"pipeline:\n  - uses: git-checkout\n    with:\n      repository: file://{upstream.path}\n"
+    )
+    return step + "\n".join(lines) + "\n"
+
+
+@needs("git")
+async def test_checkout_of_a_tag(run, home, upstream):
+    _write(home, "patches/a.patch", "one")
+    text = _checkout(upstream, tag="v${{package.version}}", expected_commit=upstream.first)
+    assert f"is at {upstream.first}" in await run(text)
+    assert (home / "one").read_text() == "1\n"
+    assert not (home / "two").exists()
+    assert (home / "patches/a.patch").exists()
+
+
+@needs("git")
+async def test_checkout_of_a_tag_that_moved(run, upstream):
+    upstream.git("tag", "-f", "v1.2", upstream.second)
+    with pytest.raises(StepError, match=rf"is {upstream.second}, expected was {upstream.first}"):
+        await run(_checkout(upstream, tag="v1.2", expected_commit=upstream.first))
+
+
+@needs("git")
+async def test_checkout_of_a_tag_by_its_own_object(run, home, upstream):
+    await run(_checkout(upstream, tag="v1.2", expected_commit=upstream.git("rev-parse", "v1.2")))
+    assert (home / "one").exists()
+
+
+@needs("git")
+async def test_checkout_of_a_commit_of_a_branch(run, home, upstream):
+    text = _checkout(upstream, branch="main", expected_commit=upstream.first, destination="src")
+    await run(text)
+    assert _tree(home / "src")[-1] == "one"
+    assert _output("git", "-C", home / "src", "branch", "--show-current") == "main\n"
+    other = _checkout(upstream, branch="main", expected_commit=upstream.fix, destination="o")
+    with pytest.raises(StepError, match="is no commit of the branch main"):
+        await run(other)
+
+
+@needs("git")
+async def test_checkout_with_cherry_picks(run, home, upstream):
+    text = _checkout(upstream, tag="v1.2", expected_commit=upstream.first)
+    text += f'      cherry-picks: |\n        # why\n        fixes/{upstream.fix}: it\'s "broken"\n'
+    await run(text)
+    assert (home / "fix").read_text() == "3\n"
+    date = ["log", "-1", "--format=%cd", "--date=unix"]
+    assert _output("git", "-C", home, *date) == "0\n"
+    shutil.rmtree(home / ".git")
+    with pytest.raises(StepError, match="is not of the form"):
+        await run(text.replace(": it's", " it's"))
+
+
+@needs("git")
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ({"tag": "v9"}, "has no v9, or cannot be reached"),
+        ({"tag": "v1.2", "branch": "main"}, "not both"),
+    ],
+)
+async def test_what_cannot_be_checked_out(run, upstream, inputs, said):
+    with pytest.raises(StepError, match=said):
+        await run(_checkout(upstream, **inputs), PATH=_without_sleep(upstream.path.parent))
+
+
+def _without_sleep(folder):
+    """A PATH whose ``sleep`` returns at once: waiting between tries is not what is tested."""
+    (folder / "bin").mkdir()
+    sleep = folder / "bin/sleep"
+    sleep.write_text("#!/bin/sh\n")
+    sleep.chmod(0o755)
+    return f"{folder}/bin:{os.environ['PATH']}"
+
+
+# -- fetch and patch -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def server(tmp_path):
+    source = tmp_path / "a-1.2"
+    _write(source, "hello.txt", "sub/file")
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
+        archive.add(source, "a-1.2")
+    data = (tmp_path / "a.tar.gz").read_bytes()
+    asked = []
+
+    async def answer(request):
+        asked.append(request.path)
+        if len(asked) == 1 and request.path == "/flaky.tar.gz":
+            return web.Response(status=503)
+        return web.Response(body=data)
+
+    app = web.Application()
+    app.router.add_get("/{name}", answer)
+    async with TestServer(app) as running:
+        running.base = str(running.make_url("")).rstrip("/")
+        running.sha256 = hashlib.sha256(data).hexdigest()
+        running.sha512 = hashlib.sha512(data).hexdigest()
+        running.asked = asked
+        yield running
+
+
+def _fetch(**inputs):
+    lines = [f"      {key.replace('_', '-')}: {value}" for key, value in inputs.items()]
+    return "pipeline:\n  - uses: fetch\n    with:\n" + "\n".join(lines) + "\n"
+
+
+@needs("wget")
+async def test_fetch_and_unpack(run, home, server, tmp_path):
+    (tmp_path / "cache").mkdir()
+    text = _fetch(
+        uri=f"{server.base}/flaky.tar.gz?x=1", expected_sha256=server.sha256, delete="true"
+    )
+    await run(text, PATH=_without_sleep(tmp_path))
+    assert _tree(home) == ["hello.txt", "sub/file"]
+    assert len(server.asked) == 2
+    assert "comes from the cache" in await run(text)
+    assert len(server.asked) == 2
+    (cached,) = (tmp_path / "cache").iterdir()
+    assert cached.name == f"sha256:{server.sha256}"
+    cached.write_bytes(b"changed")
+    await run(text)
+    assert len(server.asked) == 3
+
+
+@needs("wget")
+async def test_fetch_without_unpacking(run, home, server):
+    await run(_fetch(uri=f"{server.base}/b.bin", expected_sha512=server.sha512, extract="false"))
+    assert _tree(home) == ["b.bin"]
+
+
+@needs("wget")
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ({"expected_sha256": "0" * 64}, "which is not what was expected"),
+        ({}, "needs expected-sha256 or expected-sha512"),
+    ],
+)
+async def test_what_is_not_fetched(run, home, server, inputs, said):
+    with pytest.raises(StepError, match=said):
+        await run(_fetch(uri=f"{server.base}/b.tar.gz", **inputs))
+    assert not (home / "hello.txt").exists()
+
+
+@needs("patch")
+async def test_patch(run, home):
+    _write(home, "one", "two")
+    patch = "--- a/{0}\n+++ b/{0}\n@@ -1 +1 @@\n-{0}\n\\ No newline at end of file\n+new {0}\n"
+    (home / "p").mkdir()
+    (home / "p/one.patch").write_text(patch.format("one"))
+    (home / "p/two.patch").write_text(patch.format("two"))
+    (home / "p/series").write_text("# all\n\ntwo.patch -p1\n")
+    text = "pipeline:\n  - uses: patch\n    with:\n      patches: |\n        p/one.patch\n"
+    await run(text + "      series: p/series\n")
+    assert ((home / "one").read_text(), (home / "two").read_text()) == ("new one\n", "new two\n")
+    with pytest.raises(StepError, match=r"p/one.patch does not apply"):
+        await run(text)
+    with pytest.raises(StepError, match="give 'patches' or 'series'"):
+        await run("pipeline: [{uses: patch}]\n")
+
+
+# -- split, strip, make ----------------------------------------------------------------------------
+
+_OUT = (
+    "usr/bin/tool", "usr/bin/tool-config", "usr/include/a/a.h", "usr/lib/liba.so.1",
+    "usr/lib/liba.a", "usr/lib/pkgconfig/a.pc", "usr/lib/libb.so.2", "usr/share/aclocal/a.m4",
+    "usr/share/man/man1/tool.1", "usr/share/info/tool.info", "usr/share/info/dir",
+    "usr/share/doc/a/README", "usr/share/locale/de/a.mo",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "moved"),
+    [
+        ("manpages", ["usr/share/man/man1/tool.1"]),
+        ("infodir", ["usr/share/info/tool.info"]),
+        ("locales", ["usr/share/locale/de/a.mo"]),
+        ("static", ["usr/lib/liba.a"]),
+        ("bin", ["usr/bin/tool", "usr/bin/tool-config"]),
+        ("lib", ["usr/lib/liba.so.1", "usr/lib/libb.so.2"]),
+        (
+            "alldocs",
+            ["usr/share/doc/a/README", "usr/share/info/tool.info", "usr/share/man/man1/tool.1"],
+        ),
+        (
+            "dev",
+            [
+                *("usr/bin/tool-config", "usr/include/a/a.h", "usr/lib/liba.a", "usr/lib/liba.so"),
+                *("usr/lib/pkgconfig/a.pc", "usr/share/aclocal/a.m4"),
+            ],
+        ),
+    ],
+)
+async def test_split(run, home, name, moved):
+    main = home / "melange-out/a"
+    _write(main, *_OUT)
+    (main / "usr/lib/liba.so").symlink_to("liba.so.1")
+    await run(f"subpackages:\n  - name: b\n    pipeline: [{{uses: split/{name}}}]\n")
+    assert _tree(home / "melange-out/b") == moved
+    left = {*_OUT, "usr/lib/liba.so"} - set(moved)
+    if name in {"infodir", "alldocs"}:
+        left -= {"usr/share/info/dir"}
+    assert _tree(main) == sorted(left)
+    for folder, _, _ in os.walk(main):
+        assert any(os.scandir(folder)), f"{folder} is empty"
+    with pytest.raises(StepError, match="cannot be split from itself"):
+        await run(f"pipeline: [{{uses: split/{name}}}]\n")
+
+
+async def test_split_of_chosen_libraries_from_another_package(run, home):
+    _write(home / "melange-out/other", "usr/lib/liba.so.1", "usr/lib/libb.so.2", "opt/x/liba.so.3")
+    await run(
+        "subpackages:\n  - name: b\n    pipeline:\n      - uses: split/lib\n        with:\n"
+        "          package: other\n          patterns: |\n            a\n          paths: opt/x\n"
+    )
+    assert _tree(home / "melange-out/b") == ["opt/x/liba.so.3", "usr/lib/liba.so.1"]
+
+
+async def test_two_splits_meet_in_one_place(run, home):
+    _write(home / "melange-out/a", "usr/share/man/man1/a.1")
+    _write(home / "melange-out/c", "usr/share/man/man1/c.1")
+    await run(
+        "subpackages:\n  - name: b\n    pipeline:\n      - uses: split/manpages\n"
+        "      - {uses: split/manpages, with: {package: c}}\n"
+    )
+    assert _tree(home / "melange-out/b") == ["usr/share/man/man1/a.1", "usr/share/man/man1/c.1"]
+
+
+@needs("gcc", "make", "strip", "objcopy")
+async def test_make_strip_and_debug(run, home):
+    (home / "main.c").write_text("int main(void) { return 0; }\n")
+    (home / "Makefile").write_text(
+        "all: main\nmain: main.c\n\tgcc -g -o main main.c\n"
+        "install:\n\tinstall -D main $(DESTDIR)/usr/bin/main\n\techo x >$(DESTDIR)/usr/bin/a.la\n"
+    )
+    text = "pipeline:\n  - uses: autoconf/make\n  - uses: autoconf/make-install\n"
+    debug = "subpackages:\n  - name: a-dbg\n    pipeline: [{uses: split/debug}]\n"
+    await run(text + debug)
+    out = home / "melange-out"
+    assert _tree(out / "a") == ["usr/bin/main"]
+    assert _tree(out / "a-dbg") == ["usr/lib/debug/usr/bin/main.debug"]
+    program = out / "a/usr/bin/main"
+    sections = _output("objdump", "-h", program)
+    assert ".debug_info" not in sections
+    assert ".gnu_debuglink" in sections
+    assert _output(program) == ""
+    await run(text.replace("\n  - uses: autoconf/make-install", "\n") + "  - uses: strip\n")
+    assert oct(program.stat().st_mode)[-3:] == "755"
+
+
+@needs("gcc", "cmake", "ninja")
+async def test_cmake(run, home):
+    (home / "main.c").write_text("int main(void) { return 0; }\n")
+    (home / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.10)\nproject(a C)\nadd_executable(a main.c)\n"
+        "install(TARGETS a)\n"
+    )
+    await run("pipeline: [{uses: cmake/configure}, {uses: cmake/build}, {uses: cmake/install}]\n")
+    assert _tree(home / "melange-out/a") == ["usr/bin/a"]
+
+
+async def test_python_import(run):
+    text = "pipeline:\n  - uses: python/import\n    with:\n      imports: |\n"
+    said = await run(text + "        import os # the system\n        from json import loads\n")
+    assert "python/import: import os\n" in said + "\n"
+    with pytest.raises(StepError, match="'import nonsense_module' fails with python3"):
+        await run(text + "        import nonsense_module\n")
+    with pytest.raises(StepError, match="is no import statement"):
+        await run(text + "        print(1)\n")
+    with pytest.raises(StepError, match="there is nothing to import"):
+        await run("pipeline: [{uses: python/import}]\n")
+
+
+@needs("perl")
+async def test_perl(run, home):
+    (home / "Makefile.PL").write_text("use ExtUtils::MakeMaker; WriteMakefile(NAME => 'A');\n")
+    (home / "lib").mkdir()
+    (home / "lib/A.pm").write_text("package A;\n1;\n")
+    await run(
+        "pipeline:\n  - uses: perl/make\n  - uses: autoconf/make\n  - uses: autoconf/make-install\n"
+        "  - uses: perl/cleanup\n"
+    )
+    found = [name for name in _tree(home / "melange-out/a") if not name.endswith(".3pm")]
+    assert [name.rpartition("/")[2] for name in found] == ["A.pm"]
