@@ -253,3 +253,45 @@ def test_on_this_machine(run, tmp_path):
     assert result.exit_code == 0, result.output
     assert "WARNING: steps run on this machine" in result.stderr
     assert verify_package(tmp_path / "out/x86_64/hello-1.0.0-r1.apk", checksum=None)
+
+
+TESTS = """\
+test:
+  environment: {contents: {packages: [coreutils]}}
+  pipeline:
+    - name: it greets
+      runs: |
+        [ "$(hello)" = hello ]
+        [ ! -e /usr/share/man/man1/hello.1 ]
+        [ "$(cat words.txt)" = words ]
+"""
+
+
+def test_tests_run_with_exactly_what_was_built(run, repository, tmp_path):
+    key, _ = _key(tmp_path)
+    text = CONFIG.replace("test: {pipeline: [{runs: hello}]}\n", TESTS)
+    (base_key,) = repository.glob("*.rsa.pub")
+
+    def check(*words):
+        command = ["package", "test", tmp_path / "hello.yaml", "--arch", "amd64"]
+        command += ["--pipeline-dir", tmp_path / "pipelines", "-r", repository, "-k", base_key]
+        command += ["-r", tmp_path / "out", "-k", f"{key}.pub", *words]
+        return CliRunner().invoke(cli, [str(word) for word in command])
+
+    assert run(text.replace("epoch: 1", "epoch: 2"), "--signing-key", key).exit_code == 0
+    assert run(text, "--signing-key", key).exit_code == 0
+    result = check("--record", tmp_path / "record")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "hello-1.0.0-r1\n"
+    assert "WARNING: hello-doc has no test" in result.stderr
+    lock = json.loads((tmp_path / "record/hello.lock.json").read_text())
+    versions = {p["name"]: p["version"] for p in lock["contents"]["packages"]}
+    assert versions["hello"] == "1.0.0-r1"
+    assert "hello-doc" not in versions
+
+    assert "no test: hello-doc" in str(check("--require-tests").exception)
+    assert "has no package 'nothing'" in str(check("nothing").exception)
+    (tmp_path / "hello.yaml").write_text(text.replace("= hello ]", "= goodbye ]"))
+    assert "the step 'it greets' failed" in str(check().exception)
+    (tmp_path / "hello.yaml").write_text(text.replace("epoch: 1", "epoch: 9"))
+    assert "1.0.0-r9" in str(check().exception)

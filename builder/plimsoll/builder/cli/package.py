@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "query": (f"{_HERE}.packagecompile:query", "Ask a configuration by a template."),
     "scan": (f"{_HERE}.scan:scan_command", "Show what packages need and offer."),
     "sign": (f"{_HERE}.packagesign:sign", "Sign packages."),
+    "test": (f"{_HERE}.packagetest:test", "Test built packages."),
     "sign-index": (f"{_HERE}.packagesign:sign_index", "Sign an index."),
 }
 

@@ -95,12 +95,16 @@ def build(config: Path, archs: tuple[str, ...], **options: Any) -> None:
         )
         for arch in chosen
     ]
-    _check_archs(chosen, options["runner"])
+    check_archs(chosen, options["runner"])
     asyncio.run(_build([_appended(item, options) for item in compiled], config, options))
 
 
-def _check_archs(archs: list[Arch], runner: str) -> None:
-    """Other architectures than this machine's need an emulator that the kernel knows."""
+def check_archs(archs: list[Arch], runner: str) -> None:
+    """Other architectures than this machine's need an emulator that the kernel knows.
+
+    Raises:
+        PackageConfigError: there is none.
+    """
     from plimsoll.arch import Arch as Known  # noqa: PLC0415  (as above)
 
     host = Known.host()

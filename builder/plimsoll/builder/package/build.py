@@ -15,14 +15,7 @@ from plimsoll.apk.writer import write_index
 from plimsoll.builder.package.emit import Emission, emit
 from plimsoll.builder.package.guest import make_guest
 from plimsoll.builder.package.progress import Progress
-from plimsoll.builder.package.runner import (
-    Bubblewrap,
-    Host,
-    Place,
-    RunnerError,
-    Settings,
-    StepError,
-)
+from plimsoll.builder.package.runner import Place, Settings, StepError, make_runner
 from plimsoll.builder.package.show import to_yaml
 from plimsoll.builder.package.workspace import copy_sources
 from plimsoll.builder.sca.tree import DirectoryTree
@@ -127,7 +120,18 @@ async def build_package(
         await asyncio.to_thread(progress.restore)
         if settings.source is not None and not start:
             await asyncio.to_thread(copy_sources, settings.source, home)
-        runner = _runner(Place(home, guest, settings.cache), compiled, settings)
+        run = Settings(
+            environment={
+                **compiled.guest.environment,
+                "SOURCE_DATE_EPOCH": str(settings.epoch),
+                **settings.environment,
+            },
+            network=settings.network,
+            root=compiled.guest.accounts.run_as in {"0", "root"},
+            trace=settings.trace,
+            say=settings.say,
+        )
+        runner = make_runner(settings.runner, Place(home, guest, settings.cache), run)
         for name in compiled.scripts:
             (home / "melange-out" / name).mkdir(parents=True, exist_ok=True)
         limit = settings.timeout or package.timeout or None
@@ -150,29 +154,6 @@ def _workspace(given: Path | None) -> Iterator[Path]:
     # Steps may leave directories without rights behind.
     with tempfile.TemporaryDirectory(prefix="plimsoll-build-", ignore_cleanup_errors=True) as name:
         yield Path(name)
-
-
-def _runner(place: Place, compiled: Compiled, settings: BuildSettings) -> Runner:
-    run = Settings(
-        environment={
-            **compiled.guest.environment,
-            "SOURCE_DATE_EPOCH": str(settings.epoch),
-            **settings.environment,
-        },
-        network=settings.network,
-        root=compiled.guest.accounts.run_as in {"0", "root"},
-        trace=settings.trace,
-        say=settings.say,
-    )
-    if settings.runner == "bubblewrap":
-        return Bubblewrap(place, run)
-    if settings.runner == "host":
-        settings.say(
-            "WARNING: steps run on this machine with all your rights, and with its programs; "
-            "use the result for nothing but development"
-        )
-        return Host(place, run)
-    raise RunnerError(f"there is no runner {settings.runner!r}", hint="use bubblewrap or host")
 
 
 def _steps(compiled: Compiled) -> list[tuple[str, Script]]:

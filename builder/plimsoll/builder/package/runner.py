@@ -168,6 +168,23 @@ class Host:
         await _execute([*self._shell, "-c", text], script, self._settings.say, environment)
 
 
+def make_runner(kind: str, place: Place, settings: Settings) -> Runner:
+    """A runner by name: ``bubblewrap``, or ``host``, which warns.
+
+    Raises:
+        RunnerError: there is none of that name, or it cannot be used here.
+    """
+    if kind == "bubblewrap":
+        return Bubblewrap(place, settings)
+    if kind == "host":
+        settings.say(
+            "WARNING: steps run on this machine with all your rights, and with its programs; "
+            "use the result for nothing but development"
+        )
+        return Host(place, settings)
+    raise RunnerError(f"there is no runner {kind!r}", hint="use bubblewrap or host")
+
+
 async def _find_shell(prefix: Sequence[str]) -> Sequence[str]:
     """The first shell that stops when any command of a pipe fails.
 
