@@ -6,6 +6,7 @@ import ast
 import re
 import shlex
 from pathlib import Path
+from typing import get_args
 
 import click
 import pytest
@@ -15,8 +16,11 @@ from docs_reference import PAGES
 from docs_reference.commands import context
 from docs_reference.errors import ADVICE, by_reason
 from docs_reference.settings import COMMON
-from plimsoll.api.imagebuild import ImageBuild
-from plimsoll.api.packagerepo import PackageRepo
+from plimsoll.api.image import ImageConfiguration, Layering
+from plimsoll.api.imagebuild import ImageBuild, ImageBuildSpec
+from plimsoll.api.kinds import DEFINITIONS
+from plimsoll.api.packagerepo import PackageRepo, PackageRepoSpec
+from plimsoll.api.policy import ClusterImagePolicySpec
 from plimsoll.api.policycheck import read_spec
 from plimsoll.builder.config import parse_config
 from plimsoll.cli.main import cli
@@ -62,7 +66,7 @@ def read_by(tree):
 def test_every_variable_that_is_read_is_documented():
     documented = {name for names in COMMON for name in names.split(", ")}
     given_by_kubernetes = {"HOSTNAME", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"}
-    of_others = {"REQUEST_METHOD"}  # CGI
+    of_others = {"PATH", "REQUEST_METHOD"}  # a shell's, CGI's
     text = (DOCS / "reference/settings.md").read_text()
     missing = set()
     for portion in PORTIONS:
@@ -140,6 +144,43 @@ def test_what_policies_cannot_ask_for_is_told():
         for line in unsupported(read_spec(spec)):
             found.add(re.sub(r"\[\d+\]", "[]", line.split(" ")[0]))
     assert told == found
+
+
+# --- what is not there ------------------------------------------------------------------------------
+
+
+def options_of(name):
+    command = cli.get_command(click.Context(cli), name)
+    return {opt for param in command.params for opt in param.opts}
+
+
+def required():
+    """What ``require`` of a policy may ask for."""
+    model, _ = get_args(ClusterImagePolicySpec.model_fields["require"].annotation)
+    return model.model_fields
+
+
+#: Words of ``limits.md`` → whether what they call missing is there.
+MISSING = {
+    "`variants`": lambda: "variants" in ImageBuildSpec.model_fields,
+    "`tests`": lambda: "tests" in ImageBuildSpec.model_fields,
+    "`scan`": lambda: "scan" in ImageBuildSpec.model_fields,
+    "`verifyReproducible`": lambda: "verify_reproducible" in ImageBuildSpec.model_fields,
+    "`concurrencyPolicy`": lambda: "concurrency_policy" in ImageBuildSpec.model_fields,
+    "`PackageRepo.spec.packages`": lambda: "packages" in PackageRepoSpec.model_fields,
+    "vulnerabilities": lambda: "vulnerabilities" in required(),
+    "freshness": lambda: "freshness" in required(),
+    "zstd": lambda: "compression" in {**Layering.model_fields, **ImageConfiguration.model_fields},
+    "CycloneDX": lambda: "--sbom-formats" in options_of("build"),
+    "Keyless signing": lambda: "--keyless" in options_of("sign"),
+    "ImagePolicy (namespaced)": lambda: "ImagePolicy" in {one.kind for one in DEFINITIONS},
+}
+
+
+@pytest.mark.parametrize("word", MISSING)
+def test_what_limits_call_missing_is_missing(word):
+    text = (DOCS / "limits.md").read_text()
+    assert not (word in text and MISSING[word]()), f"it is there now: take {word} out of limits.md"
 
 
 # --- tests that pages point to -------------------------------------------------------------------
