@@ -10,6 +10,11 @@ import tarfile
 
 import pytest
 from click.testing import CliRunner
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from packageurl import PackageURL
+from spdx_tools.spdx.parser.parse_anything import parse_file
+from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
 from apk_repository import Repository
 from plimsoll.apk.tarfmt import Type
@@ -232,3 +237,56 @@ def test_diff_of_locks(desk):
 def test_help_names_every_command():
     for name in cli.list_commands(None):
         assert cli.get_command(None, name) is not None
+
+
+def _spdx_problems(path):
+    return validate_full_spdx_document(parse_file(str(path)))
+
+
+def test_sboms_are_valid_and_say_the_same(desk):
+    extra = "paths:\n- {path: /etc/own, type: file, content: x, permissions: 0o644}\n"
+    extra += "- {path: /etc/link, type: symlink, source: own}\nvcs-url: https://x.example/y@abc\n"
+    folder = desk.tmp / "out"
+    folder.mkdir()
+    formats = ("--sbom-formats", "spdx,cyclonedx", "--arch", "amd64,arm64")
+    desk.run("build", desk.config(extra=extra), "x.example/app:1", str(folder), *formats)
+    names = sorted(path.name for path in folder.glob("sbom-*"))
+    assert names == [
+        f"sbom-{arch}.{kind}.json"
+        for arch in ("aarch64", "index", "x86_64")
+        for kind in ("cdx", "spdx")
+    ]
+    validator = JsonStrictValidator(SchemaVersion.V1_6)
+    for path in folder.glob("*.cdx.json"):
+        assert validator.validate_str(path.read_text()) is None
+        spdx = path.with_name(path.name.replace(".cdx.", ".spdx."))
+        assert _spdx_problems(spdx) == []
+        one, other = json.loads(spdx.read_text()), json.loads(path.read_text())
+        assert {f["fileName"] for f in one["files"]} >= {"./etc/own", "./etc/link"}
+        files = {c["name"] for c in other["components"] if c["type"] == "file"}
+        assert files >= {"/etc/own", "/etc/link"}
+        assert "/usr/bin/app" not in files
+        purls = {
+            PackageURL.from_string(reference["referenceLocator"]).to_string()
+            for package in one["packages"]
+            for reference in package.get("externalRefs", ())
+        }
+        found = {c.get("purl") for c in other["components"]} | {
+            other["metadata"]["component"].get("purl")
+        }
+        assert purls == found - {None}
+        assert len(one["packages"]) + len(one["files"]) == len(other["components"]) + 1
+    before = {path.name: path.read_bytes() for path in folder.glob("sbom*")}
+    desk.run("clean")
+    desk.run("build", desk.config(extra=extra), "x.example/app:1", str(folder), *formats)
+    assert before == {path.name: path.read_bytes() for path in folder.glob("sbom*")}
+
+
+def test_sbom_command(desk):
+    spdx = desk.run("sbom", desk.config(), "--progress", "none")
+    cdx = desk.run("sbom", desk.config(), "--format", "cyclonedx", "--progress", "none")
+    (desk.tmp / "a.json").write_text(spdx)
+    (desk.tmp / "b.json").write_text(cdx)
+    same = desk.run("diff", "--exit-code", str(desk.tmp / "a.json"), str(desk.tmp / "b.json"))
+    assert "no difference" in same
+    desk.run("build", desk.config(), "x/y", "z", "--sbom-formats", "word", status=2)

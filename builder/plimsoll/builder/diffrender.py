@@ -39,8 +39,10 @@ def html(difference: Difference) -> str:
     """A page that needs nothing else; every text in it is escaped."""
     parts = [
         '<!doctype html><html lang="en"><meta charset="utf-8">',
-        ('<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; style-src 'unsafe-inline'\">"),
+        (
+            '<meta http-equiv="Content-Security-Policy" '
+            "content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        ),
         f"<title>Differences</title><style>{_STYLE}</style><h1>Differences</h1>",
         f"<p>from <code>{escape(_clean(difference.before))}</code><br>",
         f"to <code>{escape(_clean(difference.after))}</code></p>",

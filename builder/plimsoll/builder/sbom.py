@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from plimsoll.apk.tarfmt import Type
 from plimsoll.builder.licences import NO_ASSERTION, Licences
 from plimsoll.builder.ociimage import timestamp
 from plimsoll.builder.spdx import (
@@ -121,6 +123,9 @@ def image_sbom(tree: Tree, subject: Subject, warn: Callable[[str], None] = lambd
     for installed in tree.packages:
         for name in _package(tree, graph, installed.package, system, licences, warn):
             graph.relate(image, "CONTAINS", name)
+    for name in _unowned(tree, graph):
+        # A package that is not analysed file by file may not "contain" files (SPDX 2.3, 7.8).
+        graph.relate(image, "OTHER", name)
     for name, licence in licences.extracted.items():
         graph.licences.setdefault(name, licence)
     when = timestamp(subject.created)
@@ -142,9 +147,36 @@ def index_sbom(
     top = graph.add(_variant(name, digest, {"mediaType": OCI_INDEX}, "Multi-arch image index"))
     for image, own in sorted(images, key=lambda pair: str(pair[0].platform)):
         slug = str(image.platform).partition("/")[2].replace("/", "-")
-        for member in graph.merge(renamed(json.loads(own), slug), NO_ASSERTION):
+        for member in graph.merge(renamed(json.loads(own), slug), NO_ASSERTION, files=True):
             graph.relate(member, "VARIANT_OF", top)
     return document(f"sbom-{digest}", timestamp(created), tool(), top, graph)
+
+
+def _unowned(tree: Tree, graph: Graph) -> list[str]:
+    """Add the files that no package brings; returns their identifiers."""
+    names: list[str] = []
+    for node in tree.ordered(lambda n: n.package < 0 and n.kind in {Type.FILE, Type.SYMLINK}):
+        link = node.kind is Type.SYMLINK
+        content = node.link.encode() if link else node.content
+        entry = {
+            # The number keeps paths apart that differ only in what an identifier cannot hold.
+            "SPDXID": element_id("File", str(len(names)), node.path),
+            "fileName": f"./{node.path}",
+            "checksums": [
+                {
+                    "algorithm": "SHA1",
+                    "checksumValue": hashlib.sha1(content, usedforsecurity=False).hexdigest(),
+                },
+                _sha256(hashlib.sha256(content).hexdigest()),
+            ],
+            "licenseConcluded": NO_ASSERTION,
+            "copyrightText": NO_ASSERTION,
+            "comment": f"belongs to no package; link to {node.link}"
+            if link
+            else "belongs to no package",
+        }
+        names.append(graph.add_file(entry))
+    return names
 
 
 def _package(  # noqa: PLR0913, PLR0917  (what a merge needs)

@@ -65,6 +65,7 @@ def renamed(document: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         **document,
         "documentDescribes": [name(item) for item in document.get("documentDescribes", [])],
         "packages": [{**p, "SPDXID": name(p["SPDXID"])} for p in document["packages"]],
+        "files": [{**f, "SPDXID": name(f["SPDXID"])} for f in document.get("files", [])],
         "relationships": [
             relationship(
                 name(item["spdxElementId"]),
@@ -82,6 +83,7 @@ class Graph:
 
     packages: list[dict[str, Any]] = field(default_factory=list)
     relationships: list[dict[str, str]] = field(default_factory=list)
+    files: list[dict[str, Any]] = field(default_factory=list)
     licences: dict[str, dict[str, Any]] = field(default_factory=dict)
     _ids: set[str] = field(default_factory=set)
     _related: set[tuple[str, str, str]] = field(default_factory=set)
@@ -94,18 +96,29 @@ class Graph:
             self.packages.append(package)
         return name
 
+    def add_file(self, item: dict[str, Any]) -> str:
+        """Add a file unless its identifier is there; returns the identifier."""
+        name: str = item["SPDXID"]
+        if name not in self._ids:
+            self._ids.add(name)
+            self.files.append(item)
+        return name
+
     def relate(self, one: str, kind: str, other: str) -> None:
         """Add a relationship unless it is there."""
         if (one, kind, other) not in self._related:
             self._related.add((one, kind, other))
             self.relationships.append(relationship(one, kind, other))
 
-    def merge(self, document: Mapping[str, Any], supplier: str) -> list[str]:
-        """Take over a package's own document, without its files.
+    def merge(
+        self, document: Mapping[str, Any], supplier: str, *, files: bool = False
+    ) -> list[str]:
+        """Take over a document: a package's own, or an image's.
 
         Args:
             document: SPDX 2.3 as parsed JSON.
             supplier: of packages that name none.
+            files: take over its files too.
 
         Returns:
             Identifiers of what the document describes.
@@ -120,10 +133,14 @@ class Graph:
             if package["SPDXID"].startswith(_FILE):
                 continue
             known[package["SPDXID"]] = self._adopted(package, supplier)
+        if files:
+            for item in document.get("files", []):
+                self.add_file(item)
+        ends = known.keys() | ({item["SPDXID"] for item in self.files} if files else set())
         related = [
             item
             for item in document.get("relationships", [])
-            if item["spdxElementId"] in known and item["relatedSpdxElement"] in known
+            if item["spdxElementId"] in ends and item["relatedSpdxElement"] in ends
         ]
         described = list(document.get("documentDescribes") or [])
         described += [
@@ -177,6 +194,8 @@ def document(name: str, created: str, tool: str, describes: str, graph: Graph) -
         "packages": graph.packages,
         "relationships": [relationship(DOCUMENT, "DESCRIBES", describes), *graph.relationships],
     }
+    if graph.files:
+        value["files"] = graph.files
     if graph.licences:
         value["hasExtractedLicensingInfos"] = [graph.licences[k] for k in sorted(graph.licences)]
     content = json.dumps(value, sort_keys=True, separators=(",", ":")).encode()

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "plimsoll.builder.cli.lock:show_packages",
         "Show which packages a configuration means.",
     ),
+    "sbom": ("plimsoll.builder.cli.sbom:sbom", "Write the bill of materials of an image."),
     "step": ("plimsoll.builder.cli.step:step", "Run one step of a build inside a Job."),
     "verify": ("plimsoll.cli.verify:verify", "Say who signed or attested an image."),
     "verify-bundle": ("plimsoll.cli.verify:verify_bundle", "Verify a sigstore bundle offline."),

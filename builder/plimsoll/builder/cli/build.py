@@ -12,7 +12,7 @@ import click
 from plimsoll.builder.cli.options import Inputs, build_options, config_options, read_inputs
 from plimsoll.builder.cli.report import Report, summary
 from plimsoll.builder.engine import Engine, build_all
-from plimsoll.builder.sbom import index_sbom
+from plimsoll.builder.sbomfiles import write_sboms
 from plimsoll.builder.store import storage_errors
 from plimsoll.oci.digest import digest_of
 from plimsoll.oci.reference import Reference
@@ -39,7 +39,8 @@ def build(config: Path, image: str, output: Path, **options: Any) -> None:
     reference = Reference.parse(image)
     folder = output if output.is_dir() else output.parent
     sbom_path = (options["sbom_path"] or folder) if options["sbom"] else None
-    asyncio.run(_build(inputs, reference, (output, output.is_dir()), sbom_path))
+    target = (output, output.is_dir())
+    asyncio.run(_build(inputs, reference, target, sbom_path, options["sbom_formats"]))
 
 
 @click.command()
@@ -99,7 +100,11 @@ def _check_archs(inputs: Inputs) -> None:
 
 
 async def _build(
-    inputs: Inputs, reference: Reference, target: tuple[Path, bool], sbom_path: Path | None
+    inputs: Inputs,
+    reference: Reference,
+    target: tuple[Path, bool],
+    sbom_path: Path | None,
+    formats: tuple[str, ...],
 ) -> None:
     from plimsoll.builder.output import write_layout, write_tar  # noqa: PLC0415  (start-up time)
 
@@ -122,7 +127,7 @@ async def _build(
     report.built(images)
     digest = digest_of(index)
     if sbom_path is not None:
-        _write_sboms(sbom_path, images, name, digest)
+        write_sboms(sbom_path, images, name, digest, formats)
     report.say(f"wrote {output} in {report.seconds:.1f} s")
     click.echo(json.dumps(summary(images, digest)) if inputs.as_json else digest)
 
@@ -153,20 +158,10 @@ async def _publish(
     report.built(images)
     digest = digest_of(index)
     if options["sbom"] and options["sbom_path"]:
-        _write_sboms(options["sbom_path"], images, name, digest)
+        write_sboms(options["sbom_path"], images, name, digest, options["sbom_formats"])
     if options["image_refs"]:
         lines = [f"{name}@{digest}", *(f"{name}@{x.descriptor.digest}" for x in images)]
         with storage_errors(f"writing {options['image_refs']}"):
             options["image_refs"].write_text("".join(f"{line}\n" for line in lines))
     report.say(f"pushed {', '.join(map(str, references))} in {report.seconds:.1f} s")
     click.echo(json.dumps(summary(images, digest)) if inputs.as_json else f"{name}@{digest}")
-
-
-def _write_sboms(folder: Path, images: Sequence[ArchImage], name: str, digest: str) -> None:
-    with storage_errors(f"writing SPDX files to {folder}"):
-        folder.mkdir(parents=True, exist_ok=True)
-        for image in images:
-            (folder / f"sbom-{image.arch.apk}.spdx.json").write_bytes(image.sbom)
-        created = max(image.created for image in images)
-        document = index_sbom(name, digest, ((x.descriptor, x.sbom) for x in images), created)
-        (folder / "sbom-index.spdx.json").write_bytes(document)

@@ -26,6 +26,15 @@ F = TypeVar("F", bound="Callable[..., Any]")
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
 
 
+def sbom_formats(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Formats, each once."""
+    names = tuple(dict.fromkeys(name for text in values for name in text.split(",") if name))
+    for name in names:
+        if name not in {"spdx", "cyclonedx"}:
+            raise click.BadParameter(f"{name!r} is no format: use spdx or cyclonedx")
+    return names
+
+
 class Size(click.ParamType[int]):
     """A number of bytes with an optional unit."""
 
@@ -130,11 +139,19 @@ _BUILD_OPTIONS = (
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
         help="Build exactly these packages.",
     ),
-    click.option("--sbom/--no-sbom", default=True, show_default=True, help="Write SPDX files."),
+    click.option("--sbom/--no-sbom", default=True, show_default=True, help="Write SBOM files."),
+    click.option(
+        "--sbom-formats",
+        multiple=True,
+        default=("spdx",),
+        show_default=True,
+        help="Formats of SBOM files: spdx, cyclonedx; separated by commas or given several times.",
+        callback=lambda _ctx, _param, value: sbom_formats(value),
+    ),
     click.option(
         "--sbom-path",
         type=click.Path(path_type=Path, file_okay=False),
-        help="Folder for SPDX files. Default: beside the output.",
+        help="Folder for SBOM files. Default: beside the output.",
     ),
 )
 

@@ -13,13 +13,13 @@ import click
 from plimsoll.builder.cli.options import build_options, config_options, read_inputs
 from plimsoll.builder.cli.report import Report, human
 from plimsoll.builder.engine import Engine
+from plimsoll.builder.sbomfiles import write_sboms
 from plimsoll.builder.store import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from plimsoll.builder.layers import Layer
-    from plimsoll.builder.ociimage import ArchImage
 
 _BUILD_ARCH = click.option(
     "--build-arch", default="host", show_default=True, help="The architecture to build for."
@@ -102,7 +102,8 @@ def _make(config: Path, output: Path, options: dict[str, Any], write: Any) -> No
                     await asyncio.to_thread(write, image.layers[0], part)
                     part.replace(output)
                     if options["sbom"] and options["sbom_path"]:
-                        _write_sbom(options["sbom_path"], image)
+                        formats = options["sbom_formats"]
+                        write_sboms(options["sbom_path"], [image], "rootfs", "", formats)
 
             await engine.repairing(once)
 
@@ -111,11 +112,6 @@ def _make(config: Path, output: Path, options: dict[str, Any], write: Any) -> No
     finally:
         part.unlink(missing_ok=True)
     report.say(f"wrote {output} ({human(output.stat().st_size)}) in {report.seconds:.1f} s")
-
-
-def _write_sbom(folder: Path, image: ArchImage) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"sbom-{image.arch.apk}.spdx.json").write_bytes(image.sbom)
 
 
 @contextlib.contextmanager
