@@ -146,7 +146,7 @@ def test_what_policies_cannot_ask_for_is_told():
     assert told == found
 
 
-# --- what is not there ------------------------------------------------------------------------------
+# --- what is not there ----------------------------------------------------------------------------
 
 
 def options_of(name):
