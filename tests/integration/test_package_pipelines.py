@@ -13,10 +13,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from plimsoll.arch import Arch
-from plimsoll.builder.package.compile import compile_package
+from plimsoll.builder.package.compile import Source, compile_package
 from plimsoll.builder.package.library import Library
 from plimsoll.builder.package.load import load_text
 from plimsoll.builder.package.runner import Host, Place, Settings, StepError
+from plimsoll.builder.package.sources import cache_sources
+from plimsoll.http import Http, HttpError
 
 pytestmark = pytest.mark.integration
 
@@ -252,6 +254,24 @@ async def test_what_is_not_fetched(run, home, server, inputs, said):
     with pytest.raises(StepError, match=said):
         await run(_fetch(uri=f"{server.base}/b.tar.gz", **inputs))
     assert not (home / "hello.txt").exists()
+
+
+@needs("wget")
+async def test_cached_sources_need_no_server(run, home, server, tmp_path):
+    inputs = {"uri": f"{server.base}/c.tar.gz", "expected-sha512": server.sha512}
+    sources = [Source("fetch", inputs), Source("fetch", inputs), Source("git-checkout", {})]
+    async with Http() as http:
+        (path,) = await cache_sources(http, sources, tmp_path / "cache", print)
+        assert path.name == f"sha512:{server.sha512}"
+        await cache_sources(http, sources, tmp_path / "cache", print)
+        assert len(server.asked) == 1
+        wrong = Source("fetch", {"uri": inputs["uri"], "expected-sha256": "0" * 64})
+        with pytest.raises(HttpError):
+            await cache_sources(http, [wrong], tmp_path / "cache", print)
+    assert [item.name for item in (tmp_path / "cache").iterdir()] == [path.name]
+    await server.close()
+    await run(_fetch(uri=inputs["uri"], expected_sha512=server.sha512))
+    assert _tree(home) == ["c.tar.gz", "hello.txt", "sub/file"]
 
 
 @needs("patch")

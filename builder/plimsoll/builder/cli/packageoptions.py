@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from plimsoll.builder.package.errors import PackageConfigError
-from plimsoll.builder.package.load import Loaded, load_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from plimsoll.builder.package.load import Loaded
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -70,6 +71,8 @@ def load(path: Path, options: dict[str, Any]) -> Loaded:
     Raises:
         PackageConfigError: it, or the file with variables, is not valid.
     """
+    from plimsoll.builder.package.load import load_file  # noqa: PLC0415  (start-up time)
+
     variables = read_variables(options["vars_file"]) if options["vars_file"] else {}
     return load_file(path, variables=variables, options=options["build_options"])
 

@@ -1,0 +1,71 @@
+"""Sources of a package in a folder that builds find as ``/var/cache/melange``."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import TYPE_CHECKING
+
+from plimsoll.builder.concurrently import run_all
+from plimsoll.builder.store import storage_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from plimsoll.builder.package.compile import Source
+    from plimsoll.http import Http
+
+MAX_SOURCE = 8 << 30
+_ALGORITHMS = ("sha256", "sha512")
+_PARALLEL = 4
+
+
+async def cache_sources(
+    http: Http, sources: Iterable[Source], folder: Path, say: Callable[[str], None]
+) -> list[Path]:
+    """Fetch what ``fetch`` steps would fetch, each under its checksum.
+
+    What is there already is checked and kept.
+
+    Returns:
+        The files, one for each distinct source.
+
+    Raises:
+        HttpError: a source cannot be had, or has another checksum.
+        StorageError: the folder cannot be written.
+    """
+    wanted: dict[str, str] = {}
+    for source in sources:
+        for algorithm in _ALGORITHMS:
+            value = source.inputs.get(f"expected-{algorithm}")
+            if source.uses == "fetch" and value:
+                wanted.setdefault(f"{algorithm}:{value}", source.inputs["uri"])
+                break
+    await asyncio.to_thread(_make, folder)
+    slots = asyncio.Semaphore(_PARALLEL)
+
+    async def one(digest: str, uri: str) -> Path:
+        path = folder / digest
+        async with slots:
+            if await asyncio.to_thread(_is_sound, path, digest):
+                say(f"{uri}: there already")
+                return path
+            say(f"{uri}: fetching")
+            await http.download(uri, path, max_size=MAX_SOURCE, digest=digest)
+            return path
+
+    return await run_all(one(digest, uri) for digest, uri in wanted.items())
+
+
+def _make(folder: Path) -> None:
+    with storage_errors(f"making the folder {folder}"):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def _is_sound(path: Path, digest: str) -> bool:
+    if not path.is_file():
+        return False
+    algorithm, _, value = digest.partition(":")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest() == value
