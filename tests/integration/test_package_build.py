@@ -242,6 +242,20 @@ def test_what_cannot_be_built(run, tmp_path, change, said):
     assert not list(tmp_path.glob("out/*/*"))
 
 
+@pytest.mark.parametrize("replaced", ["${{targets.destdir}}", "${{targets.outdir}}"])
+def test_no_link_leads_a_package_to_files_of_this_machine(run, tmp_path, replaced):
+    (tmp_path / "mine/hello").mkdir(parents=True)
+    (tmp_path / "mine/hello/secret").write_text("mine")
+    link = f"  - runs: rm -rf {replaced}; ln -s {tmp_path}/mine/hello {replaced}\n"
+    result = run(CONFIG.replace("subpackages:", f"{link}subpackages:"))
+    assert isinstance(result.exception, Error), result.output
+    assert "in the place of the directory" in str(result.exception) or "failed" in str(
+        result.exception
+    )
+    assert not list(tmp_path.glob("out/*/*"))
+    assert [path.name for path in (tmp_path / "mine").rglob("*")] == ["hello", "secret"]
+
+
 def test_time_is_limited(run):
     text = CONFIG.replace("      mkdir -p", "      sleep 600\n      mkdir -p", 1)
     result = run(text, "--timeout", "1")

@@ -17,7 +17,7 @@ from plimsoll.builder.package.guest import make_guest
 from plimsoll.builder.package.progress import Progress
 from plimsoll.builder.package.runner import Place, Settings, StepError, make_runner
 from plimsoll.builder.package.show import to_yaml
-from plimsoll.builder.package.workspace import copy_sources
+from plimsoll.builder.package.workspace import copy_sources, outputs
 from plimsoll.builder.sca.tree import DirectoryTree
 from plimsoll.builder.store import storage_errors
 
@@ -132,8 +132,7 @@ async def build_package(
             say=settings.say,
         )
         runner = make_runner(settings.runner, Place(home, guest, settings.cache), run)
-        for name in compiled.scripts:
-            (home / "melange-out" / name).mkdir(parents=True, exist_ok=True)
+        outputs(home, compiled.scripts)
         limit = settings.timeout or package.timeout or None
         try:
             async with asyncio.timeout(limit):
@@ -200,8 +199,8 @@ def _emit_all(
     )
     with contextlib.ExitStack() as stack:
         trees = {
-            part.name: stack.enter_context(DirectoryTree(home / "melange-out" / part.name))
-            for part in parts
+            name: stack.enter_context(DirectoryTree(path))
+            for name, path in outputs(home, [part.name for part in parts]).items()
         }
         entries = [emit(emission, part, trees, folder) for part in parts]
     index = _index(folder, entries, settings) if settings.index else None

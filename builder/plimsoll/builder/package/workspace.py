@@ -7,10 +7,11 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
+from plimsoll.builder.package.runner import StepError
 from plimsoll.builder.store import storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 IGNORE_FILE = ".melangeignore"
@@ -28,6 +29,30 @@ def copy_sources(source: Path, workspace: Path) -> None:
     ignored = _ignore(source)
     with storage_errors(f"copying {source} into the workspace"):
         shutil.copytree(source, workspace, symlinks=True, dirs_exist_ok=True, ignore=ignored)
+
+
+def outputs(workspace: Path, names: Iterable[str]) -> dict[str, Path]:
+    """The directory that each package's files go to; made where it is not there.
+
+    Steps may do what they like in the workspace, so these may be links that lead elsewhere on this
+    machine by now.
+
+    Raises:
+        StepError: one is no directory.
+        StorageError: one cannot be made.
+    """
+    top = workspace / "melange-out"
+    result = {name: top / name for name in names}
+    for path in (top, *result.values()):
+        with storage_errors(f"making {path}"):
+            if not path.is_symlink() and not path.exists():
+                path.mkdir()
+            if path.is_symlink() or not path.is_dir():
+                raise StepError(
+                    f"a step put something else in the place of the directory {path}",
+                    hint="steps write below ${{targets.destdir}}, they do not replace it",
+                )
+    return result
 
 
 def _ignore(root: Path) -> Callable[[str, list[str]], set[str]]:

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import pytest
+
+from plimsoll.arch import Arch
+from plimsoll.builder.cli.packagebuild import read_environment, source_date_epoch
+from plimsoll.builder.package import filecaps
+from plimsoll.builder.package.errors import PackageConfigError
+from plimsoll.builder.package.progress import Progress
+from plimsoll.builder.package.runner import StepError
+from plimsoll.builder.package.script import Script
+from plimsoll.builder.package.workspace import copy_sources, outputs
+
+
+def test_sources_are_copied_without_what_is_ignored(tmp_path):
+    source = tmp_path / "source"
+    for name in ("a.txt", "b.log", "sub/c.log", "sub/d.txt", "other/d.txt", "build/x", "sub/build"):
+        path = source / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    (source / "link").symlink_to("/etc/passwd")
+    (source / ".melangeignore").write_text("# comment\n*.log\n\nother/d.txt\n/build/\n")
+    target = tmp_path / "target"
+    copy_sources(source, target)
+    found = sorted(str(p.relative_to(target)) for p in target.rglob("*") if not p.is_dir())
+    assert found == ["a.txt", "link", "sub/build", "sub/d.txt"]
+    assert (target / "link").is_symlink()
+
+
+def test_outputs_are_directories_and_nothing_else(tmp_path):
+    found = outputs(tmp_path, ["a", "b"])
+    assert found == {"a": tmp_path / "melange-out/a", "b": tmp_path / "melange-out/b"}
+    assert outputs(tmp_path, ["a"])["a"].is_dir()
+    found["a"].rmdir()
+    (tmp_path / "mine").mkdir()
+    found["a"].symlink_to(tmp_path / "mine")
+    with pytest.raises(StepError, match="in the place of the directory"):
+        outputs(tmp_path, ["a"])
+    found["b"].rmdir()
+    found["b"].write_text("")
+    with pytest.raises(StepError, match="in the place of the directory"):
+        outputs(tmp_path, ["b"])
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "melange-out").symlink_to(tmp_path / "mine")
+    with pytest.raises(StepError, match="in the place of the directory"):
+        outputs(other, ["a"])
+    assert list((tmp_path / "mine").iterdir()) == []
+    dangling = tmp_path / "dangling"
+    dangling.mkdir()
+    (dangling / "melange-out").symlink_to("nowhere")
+    with pytest.raises(StepError, match="in the place of the directory"):
+        outputs(dangling, ["a"])
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "value"),
+    [
+        # As setcap(8) writes them (vfs_cap_data, version 2, little-endian).
+        ({"cap_net_raw": "+ep"}, "0100000200200000000000000000000000000000"),
+        ({"cap_net_bind_service,cap_net_admin": "=p"}, "0000000200140000000000000000000000000000"),
+        ({"cap_bpf": "+i", "cap_chown": "+eip"}, "0100000201000000010000000000000080000000"),
+    ],
+)
+def test_file_capabilities(capabilities, value):
+    assert filecaps.encode(capabilities).hex() == value
+
+
+@pytest.mark.parametrize("wrong", [{"cap_x": "+p"}, {"cap_chown": "ep"}, {"cap_chown": "+x"}])
+def test_what_is_no_capability(wrong):
+    with pytest.raises(PackageConfigError, match="capability"):
+        filecaps.encode(wrong)
+
+
+def test_progress_counts_only_while_nothing_changed(tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    one, two = Script("one", "1", "/"), Script("two", "2", "/")
+
+    first = Progress(tmp_path, keep=True)
+    assert first.begin(Arch.AMD64, [one, two]) == 0
+    first.restore()
+    (home / "file").write_text("good")
+    first.finished(0)
+    (home / "file").write_text("half done")
+
+    second = Progress(tmp_path, keep=True)
+    assert second.begin(Arch.AMD64, [one, two]) == 1
+    second.restore()
+    assert (home / "file").read_text() == "good"
+
+    changed = Progress(tmp_path, keep=True)
+    assert changed.begin(Arch.AMD64, [two, one]) == 0
+    changed.restore()
+    assert list(home.iterdir()) == []
+    assert Progress(tmp_path, keep=True).begin(Arch.ARM64, [one, two]) == 0
+    assert Progress(tmp_path, keep=False).begin(Arch.AMD64, [one, two]) == 0
+
+
+def test_dates_of_packages(monkeypatch):
+    assert source_date_epoch("", None) == 0
+    assert source_date_epoch("0", "2026-01-02") == 0
+    assert source_date_epoch("", "2026-01-02T00:00:00Z") == 1767312000
+    with pytest.raises(PackageConfigError, match="tacocat"):
+        source_date_epoch("tacocat", None)
+
+
+def test_environment_files(tmp_path):
+    path = tmp_path / "env"
+    path.write_text("# a\nA=1\nexport B='two words'\n\nC=x=y\n")
+    assert read_environment(path) == {"A": "1", "B": "two words", "C": "x=y"}
+    path.write_text("A=1\nnonsense\n")
+    with pytest.raises(PackageConfigError, match="env:2: no NAME=VALUE"):
+        read_environment(path)
