@@ -35,8 +35,8 @@ from plimsoll.builder.repositories import Repositories
 from plimsoll.builder.sbom import Subject, image_sbom, tool
 from plimsoll.builder.segment import Stored
 from plimsoll.builder.store import CorruptEntryError, StorageError, Store, storage_errors
+from plimsoll.builder.transport import Transport
 from plimsoll.errors import Error
-from plimsoll.http import Http
 from plimsoll.oci.digest import digest_of
 
 if TYPE_CHECKING:
@@ -113,8 +113,8 @@ class Engine:
         self.events = events or Events()
         self.store = Store(settings.cache_dir)
         self.cache = PackageCache(self.store, settings.limits)
-        self.http = Http()
         self.logins = Logins()
+        self.http = Transport(self.logins)
         self.repositories = Repositories(
             self.http,
             self.store,
@@ -170,6 +170,7 @@ class Engine:
             exact=self.settings.compat,
         )
         resolutions = {arch: solved[arch.apk] for arch in archs}
+        keys += self.repositories.discovered.values()
         lock = make_lock(config, resolutions, keys=keys, repositories=repositories, origin=origin)
         return lock, resolutions
 

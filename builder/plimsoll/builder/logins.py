@@ -1,16 +1,21 @@
 """Logins for APK repositories, kept apart from their URLs.
 
-A login may stand in a URL (``https://user:password@host/…``) or in ``HTTP_AUTH``
-(``basic:HOST:USER:PASSWORD``). It is taken out of the URL at once, so that locks, images, SBOMs,
-provenance and messages never hold it.
+A login may stand in a URL (``https://user:password@host/…``), in ``HTTP_AUTH``
+(``basic:HOST:USER:PASSWORD``, where HOST may have a port) or in a netrc file; the first of these
+counts. It is taken out of the URL at once, so that locks, images, SBOMs, provenance and messages
+never hold it.
 """
 
 from __future__ import annotations
 
 import base64
+import netrc
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
+
+from plimsoll.errors import Error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,19 +24,33 @@ if TYPE_CHECKING:
     from plimsoll.api.steps import RepositorySource
 
 
+class LoginFileError(Error):
+    """A netrc file that cannot be read."""
+
+    reason = "InvalidSettings"
+
+
 class Logins:
     """Logins by host (with port, where the URL has one).
 
     Args:
-        environ: where ``HTTP_AUTH`` is read from; several entries are separated by blanks.
+        environ: where ``HTTP_AUTH`` is read from (several entries are separated by blanks), and
+            where the netrc file is: ``NETRC``, else ``.netrc`` in ``HOME``.
+
+    Raises:
+        LoginFileError: the netrc file cannot be read.
     """
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self._by_host: dict[str, str] = {}
         environ = os.environ if environ is None else environ
+        self._by_host |= _from_netrc(environ)
         for item in environ.get("HTTP_AUTH", "").split():
             kind, _, rest = item.partition(":")
             host, _, login = rest.partition(":")
+            port, _, after = login.partition(":")
+            if port.isdecimal() and ":" in after:
+                host, login = f"{host}:{port}", after
             if kind == "basic" and host and login:
                 self._by_host[host] = login
 
@@ -86,3 +105,28 @@ class Logins:
             )
             for source in sources
         ]
+
+
+def _from_netrc(environ: Mapping[str, str]) -> dict[str, str]:
+    """Logins by host; the ``default`` entry is left out, as it would go to every host."""
+    given = environ.get("NETRC")
+    home = environ.get("HOME")
+    if not given and not home:
+        return {}
+    path = Path(given) if given else Path(home or "") / ".netrc"
+    try:
+        # Not the library's default file, of which it would ask more than others do.
+        hosts = netrc.netrc(str(path)).hosts
+    except FileNotFoundError:
+        return {}
+    except (netrc.NetrcParseError, OSError, UnicodeError) as error:
+        # The library's message may repeat a word of the file.
+        line = f", line {error.lineno}" if isinstance(error, netrc.NetrcParseError) else ""
+        raise LoginFileError(
+            f"{path}{line} is no readable netrc file", hint="correct it, or point NETRC elsewhere"
+        ) from None
+    return {
+        host: f"{login}:{password}"
+        for host, (login, _, password) in hosts.items()
+        if host != "default" and login and password
+    }

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -87,15 +87,15 @@ class Key:
 
 
 def is_url(location: str) -> bool:
-    """Whether it is fetched over HTTP; raises ``RepositoryError`` for other schemes."""
+    """Whether it is fetched from a server; raises ``RepositoryError`` for other schemes."""
     scheme = urlsplit(location).scheme if "://" in location else ""
-    if scheme in {"http", "https"}:
+    if scheme in {"http", "https", "oci"}:
         return True
     if scheme in {"", "file"}:
         return False
     raise RepositoryError(
         f"{public_url(location)} has the scheme {scheme!r}, which is not supported",
-        hint="use a path, http:// or https://",
+        hint="use a path, https://, http:// or oci://",
     )
 
 
@@ -132,6 +132,8 @@ class Repositories:
         self._offline = offline
         self._max_index_size = max_index_size
         self._max_download = max_download
+        #: Keys that publishers announced for repositories without a key, by name.
+        self.discovered: dict[str, Key] = {}
 
     async def keys(self, locations: Iterable[str]) -> list[Key]:
         """Read the configuration's keyring.
@@ -178,12 +180,8 @@ class Repositories:
                 hint="add contents.repositories, or use --repository-append",
             )
         for repository in result:
-            if repository.keyring is not None and not len(repository.keyring):
-                raise RepositoryError(
-                    f"there is no key to verify {public_url(repository.url)} with",
-                    hint="add the repository's public key to contents.keyring, or use "
-                    "--keyring-append",
-                )
+            if _without_key(repository) and not repository.url.startswith(("http:", "https:")):
+                raise _no_key(repository.url)
         return result
 
     async def indexes(
@@ -205,6 +203,8 @@ class Repositories:
 
     async def _index(self, repository: Repository, arch: Arch) -> RepositoryIndex:
         location = repository.index_location(arch)
+        if _without_key(repository):
+            repository = replace(repository, keyring=await self._discover(repository.url, arch))
         if is_url(location):
             index = await self._remote_index(repository, arch, location)
         else:
@@ -258,6 +258,34 @@ class Repositories:
 
     def _read(self, data: bytes, repository: Repository, source: str) -> Index:
         return read_index(data, repository.keyring, source=source, max_size=self._max_index_size)
+
+    async def _discover(self, url: str, arch: Arch) -> Keyring:
+        """The keys that the repository's publisher announces, kept for offline builds.
+
+        Raises:
+            RepositoryError: there are none.
+            DiscoveryError, HttpError: they cannot be had.
+        """
+        from plimsoll.builder.discovery import discover_keys  # noqa: PLC0415  (most name keys)
+
+        name = hashlib.sha256(f"keys of {url} for {arch}".encode()).hexdigest()
+        if self._offline:
+            cached = (await asyncio.to_thread(self._cached, "documents", name))[1]
+            found: dict[str, str] = json.loads(cached or b"{}")
+        else:
+            found = await discover_keys(self._http, self._logins, url, arch)
+            data = json.dumps(found).encode()
+            await asyncio.to_thread(self._keep, "documents", name, {}, data)
+        if not found:
+            raise _no_key(url)
+        for key, pem in found.items():
+            known = self.discovered.setdefault(key, Key(key, key, pem))
+            if known.pem != pem:
+                raise RepositoryError(
+                    f"two repositories announce different keys named {key}",
+                    hint="name the keys in contents.keyring",
+                )
+        return Keyring(found)
 
     async def _source_keys(self, keys: Mapping[str, str]) -> dict[str, str]:
         found = {}
@@ -341,11 +369,22 @@ def hinted(error: HttpError) -> HttpError:
     """The error with advice, if it has none."""
     if error.hint is None:
         error.hint = (
-            "check the URL and the login (HTTP_AUTH, or user:password@ in the URL)"
+            "check the URL and the login (HTTP_AUTH, ~/.netrc, or user:password@ in the URL)"
             if error.status in {401, 403}
             else "try again; what was fetched so far is kept"
         )
     return error
+
+
+def _without_key(repository: Repository) -> bool:
+    return repository.keyring is not None and not len(repository.keyring)
+
+
+def _no_key(url: str) -> RepositoryError:
+    return RepositoryError(
+        f"there is no key to verify {public_url(url)} with",
+        hint="add the repository's public key to contents.keyring, or use --keyring-append",
+    )
 
 
 def _no_index(url: str, arch: Arch, why: str) -> RepositoryError:

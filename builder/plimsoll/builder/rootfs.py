@@ -62,7 +62,8 @@ def add_package_settings(
     """
     tree.write("etc/apk/arch", f"{arch.apk}\n".encode())
     repositories = [*contents.repositories, *contents.runtime_repositories]
-    lines = dict.fromkeys(text.strip().rstrip("/") for text in repositories)
+    # apk cannot read what lies in a registry; a PackageRepo has an HTTP view for that.
+    lines = dict.fromkeys(text.strip().rstrip("/") for text in repositories if "oci://" not in text)
     tree.write("etc/apk/repositories", "".join(f"{line}\n" for line in lines).encode())
     for name, pem in keys:
         tree.write(f"etc/apk/keys/{name}", pem.encode())

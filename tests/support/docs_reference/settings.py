@@ -35,6 +35,8 @@ COMMON = {
     "NETRC": "File with logins to package repositories instead of `~/.netrc`.",
     "PLIMSOLL_ALPINE_RELEASES": "A mirror of Alpine's `releases.json`, where keys are found.",
     "PLIMSOLL_CACHE_DIR": "The package cache; `--cache-dir` goes before it.",
+    "PLIMSOLL_MIRRORS": "Where to look first for packages: `ORIGINAL=MIRROR` URL prefixes, several "
+    "with blanks.",
     "PLIMSOLL_KEY_PASSWORD": "Password of a package signing key that is given as a file.",
     "REGISTRY_AUTH_FILE": "A further file with logins, as podman has it.",
     "SOURCE_DATE_EPOCH": "Creation time of images, in seconds since 1970; goes before everything "

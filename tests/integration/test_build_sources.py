@@ -1,0 +1,283 @@
+"""Where packages come from: announced keys, logins, mirrors, registries; and what must not leak."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from apk_repository import Repository
+from plimsoll.api.image import Contents, ImageConfiguration
+from plimsoll.arch import Arch
+from plimsoll.builder.discovery import DiscoveryError, discover_keys
+from plimsoll.builder.engine import Engine, Settings, build_all
+from plimsoll.builder.logins import LoginFileError, Logins
+from plimsoll.builder.ocirepo import INDEX_TYPE, PACKAGE_TYPE, file_tag
+from plimsoll.builder.repositories import RepositoryError
+from plimsoll.builder.transport import MirrorError, Transport
+from plimsoll.http import Http, HttpError
+from plimsoll.oci.auth import Credentials
+from plimsoll.oci.descriptor import Descriptor
+from plimsoll.oci.model import Manifest
+from plimsoll.oci.reference import Reference
+from plimsoll.oci.registry import Registry
+from registries import distribution_registry
+
+pytestmark = pytest.mark.integration
+SECRET = "s3cr3t-w0rd"
+
+
+@contextlib.asynccontextmanager
+async def served(handler):
+    app = web.Application()
+    app.router.add_get("/{path:.*}", handler)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+def files(root: Path, login: str = "", seen: list | None = None, extra=None):
+    """A handler that shows a folder, to those who log in if ``login`` says so."""
+    expected = f"Basic {base64.b64encode(login.encode()).decode()}"
+
+    async def handle(request):
+        if seen is not None:
+            seen.append((request.path, request.headers.get("Authorization")))
+        if login and request.headers.get("Authorization") != expected:
+            return web.Response(status=401)
+        if extra and request.path in extra:
+            return web.json_response(extra[request.path](request))
+        path = root / request.path.lstrip("/")
+        return web.FileResponse(path) if path.is_file() else web.Response(status=404)
+
+    return handle
+
+
+@pytest.fixture
+def repository(tmp_path):
+    made = Repository(tmp_path / "repo")
+    made.add("app", {"usr/bin/app": "app"})
+    made.write()
+    return made
+
+
+def _key_set(repository):
+    numbers = load_pem_public_key(repository.key.public_pem()).public_numbers()
+
+    def b64(number):
+        raw = number.to_bytes((number.bit_length() + 7) // 8, "big")
+        return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+    kid = repository.key.name.removesuffix(".rsa.pub")
+    return [
+        {"kty": "EC", "kid": "other"},
+        {"kty": "RSA", "kid": kid, "n": b64(numbers.n), "e": b64(numbers.e)},
+    ]
+
+
+def config(url, keys=()):
+    return ImageConfiguration(
+        contents=Contents(repositories=[url], keyring=[str(k) for k in keys], packages=["app"])
+    )
+
+
+async def build(tmp, configuration, **settings):
+    async with Engine(Settings(cache_dir=tmp / "cache", **settings)) as engine:
+        lock, _ = await engine.resolve(configuration, [Arch.AMD64])
+        images = await build_all(engine, configuration, lock, [Arch.AMD64])
+        layers = b"".join(chunk for layer in images[0].layers for chunk in layer.chunks())
+        return lock, images[0], layers
+
+
+async def test_announced_key_set_verifies_and_is_locked(repository, tmp_path):
+    keys = _key_set(repository)
+    extra = {
+        "/apk-configuration": lambda request: {"jwks_uri": f"http://{request.host}/keys.json"},
+        "/keys.json": lambda _: {"keys": keys},
+    }
+    async with served(files(repository.root, extra=extra)) as url:
+        lock, image, _ = await build(tmp_path, config(url))
+        assert [key.name for key in lock.contents.keyring] == [repository.key.name]
+        offline, again, _ = await build(tmp_path, config(url), offline=True)
+        assert offline == lock
+        assert again.descriptor == image.descriptor
+        modulus, keys[1]["n"] = keys[1]["n"], "AQAB"
+        with pytest.raises(DiscoveryError, match="RSA key that is none"):
+            await build(tmp_path, config(url))
+        keys[1] |= {"kid": "../../evil", "n": modulus}
+        with pytest.raises(DiscoveryError, match="no file name"):
+            await build(tmp_path, config(url))
+
+
+async def test_a_repository_with_a_key_is_not_asked(repository, tmp_path):
+    seen: list = []
+    async with served(files(repository.root, seen=seen)) as url:
+        await build(tmp_path, config(url, [repository.key_file]))
+        with pytest.raises(RepositoryError, match="no key to verify"):
+            await build(tmp_path, config(url))
+    assert [path for path, _ in seen].count("/apk-configuration") == 1
+
+
+async def test_alpine_keys(repository, tmp_path):
+    pem = repository.key_file.read_bytes()
+    listing = {
+        "release_branches": [
+            {"rel_branch": "v3.22", "keys": {"x86_64": [{"url": "/keys/alpine@x-1.rsa.pub"}]}},
+            {"rel_branch": "v3.21"},
+        ]
+    }
+    (tmp_path / "site" / "keys").mkdir(parents=True)
+    (tmp_path / "site" / "keys" / "alpine@x-1.rsa.pub").write_bytes(pem)
+    extra = {"/releases.json": lambda _: listing}
+    async with served(files(tmp_path / "site", extra=extra)) as url, Http() as http:
+        environ = {"PLIMSOLL_ALPINE_RELEASES": f"{url}/releases.json"}
+
+        async def find(repo, arch=Arch.AMD64):
+            return await discover_keys(http, Logins({}), repo, arch, environ)
+
+        base = "https://mirror.example/alpine"
+        assert await find(f"{base}/v3.22/main") == {"alpine@x-1.rsa.pub": pem.decode()}
+        assert await find(f"{base}/v3.22/main", Arch.ARM64) == {}
+        assert await find(f"{base}/v3.21/main") == {}
+        assert await find(f"{base}/edge/main") == {}
+        listing["release_branches"][0]["keys"]["x86_64"] = [
+            {"url": "http://keys.example/a.rsa.pub"}
+        ]
+        with pytest.raises(DiscoveryError, match="not protected by TLS"):
+            await find(f"{base}/v3.22/main")
+        listing["release_branches"] = 7
+        with pytest.raises(DiscoveryError, match="not Alpine's list"):
+            await find(f"{base}/v3.22/main")
+
+
+async def test_logins_of_two_hosts_leak_nowhere(repository, tmp_path, monkeypatch, capfd):
+    other = Repository(tmp_path / "other", repository.key)
+    other.add("lib", {"usr/lib/lib": "lib"})
+    other.write()
+    netrc = tmp_path / "netrc"
+    seen: list = []
+    monkeypatch.setenv("NETRC", str(netrc))
+    one = files(repository.root, f"me:{SECRET}", seen)
+    two = files(other.root, f"you:{SECRET}", seen)
+    async with served(one) as first, served(two) as second:
+        host = second.removeprefix("http://")
+        netrc.write_text(f"machine 127.0.0.1 login me password {SECRET}\n")
+        monkeypatch.setenv("HTTP_AUTH", f"basic:{host}:you:{SECRET}")
+        wanted = ImageConfiguration(
+            contents=Contents(
+                repositories=[first, second],
+                keyring=[str(repository.key_file)],
+                packages=["app", "lib"],
+            )
+        )
+        lock, image, layers = await build(tmp_path, wanted)
+        with_login = first.replace("http://", f"http://me:{SECRET}@")
+        netrc.write_text("")
+        contents = wanted.contents.model_copy(update={"repositories": [with_login, second]})
+        inline = wanted.model_copy(update={"contents": contents})
+        second_lock, second_image, more = await build(tmp_path / "b", inline)
+        monkeypatch.setenv("HTTP_AUTH", f"basic:{host}:you:wrong-{SECRET}")
+        with pytest.raises(HttpError) as refused:
+            await build(tmp_path / "c", wanted)
+    assert SECRET not in str(refused.value)
+    texts = [lock.dump(), second_lock.dump(), image.config, second_image.config, image.sbom,
+             second_image.sbom, gzip.decompress(layers), gzip.decompress(more)]  # fmt: skip
+    encoded = base64.b64encode(f"me:{SECRET}".encode())
+    for text in texts:
+        assert SECRET.encode() not in text
+        assert encoded not in text
+    for path in tmp_path.rglob("cache/**/*"):
+        if path.is_file():
+            assert SECRET.encode() not in path.read_bytes()
+    shown = capfd.readouterr()
+    assert SECRET not in shown.out + shown.err
+
+
+def test_bad_netrc_is_named_without_its_words(tmp_path):
+    (tmp_path / ".netrc").write_text(f"machine x login me pass {SECRET}\n")
+    with pytest.raises(LoginFileError) as refused:
+        Logins({"HOME": str(tmp_path)})
+    assert SECRET not in str(refused.value)
+    assert Logins({"HOME": str(tmp_path / "none")}).headers("https://x/") == {}
+    (tmp_path / ".netrc").write_text("default login me password x\n")
+    assert Logins({"HOME": str(tmp_path)}).headers("https://x/") == {}
+
+
+async def test_mirrors_come_first_and_get_no_foreign_login(repository, tmp_path):
+    asked, mirrored = [], []
+    original = files(repository.root, f"me:{SECRET}", asked)
+    async with served(original) as url, served(files(repository.root, "", mirrored)) as mirror:
+        environ = {
+            "PLIMSOLL_MIRRORS": f"{url}={mirror}",
+            "HTTP_AUTH": f"basic:{url[7:]}:me:{SECRET}",
+        }
+        logins = Logins(environ)
+        index = f"{url}/x86_64/APKINDEX.tar.gz"
+        async with Transport(logins, environ) as http:
+            data = await http.get_bytes(index, max_size=1 << 20, headers=logins.headers(index))
+            assert data == (repository.root / "x86_64/APKINDEX.tar.gz").read_bytes()
+            target = tmp_path / "a.apk"
+            package = f"{url}/x86_64/app-1.0-r0.apk"
+            await http.download(package, target, max_size=1 << 20, headers=logins.headers(package))
+            assert not asked
+            assert all(login is None for _, login in mirrored)
+            (repository.root / "only-here").write_text("x")
+            mirrored.clear()
+        async with Transport(logins, {"PLIMSOLL_MIRRORS": f"{url}={mirror}/nothing"}) as http:
+            await http.get_bytes(index, max_size=1 << 20, headers=logins.headers(index))
+            assert len(asked) == 1
+    with pytest.raises(MirrorError, match="not ORIGINAL=MIRROR"):
+        Transport(Logins({}), {"PLIMSOLL_MIRRORS": "x"})
+
+
+async def push(registry, place, arch, path, kind):
+    """Write one file of a repository, as the ADR says."""
+    reference = Reference.parse(f"{place}:{file_tag(arch, path.name)}")
+    layer = await registry.push_blob(reference, path.read_bytes(), kind)
+    empty = Descriptor.of(b"{}", "application/vnd.oci.empty.v1+json")
+    await registry.push_blob(reference, b"{}", empty.media_type)
+    manifest = Manifest(config=empty, layers=(layer,), artifact_type=kind).to_bytes()
+    await registry.push_manifest(reference, manifest, "application/vnd.oci.image.manifest.v1+json")
+
+
+async def test_repository_in_a_registry(repository, tmp_path, monkeypatch):
+    repository.add("lib++", {"usr/lib/l": "l"}, version="1.2_p3-r0")
+    repository.write()
+    with distribution_registry(auth=True) as server:
+        monkeypatch.setenv("DOCKER_CONFIG", str(server.docker_config(tmp_path / "docker")))
+        place = f"{server.host}/team/packages"
+        async with Registry(Credentials.default()) as registry:
+            folder = repository.root / "x86_64"
+            for path in sorted(folder.glob("*.apk")):
+                await push(registry, place, "x86_64", path, PACKAGE_TYPE)
+            index = folder / "APKINDEX.tar.gz"
+            await push(registry, place, "x86_64", index, INDEX_TYPE)
+        wanted = config(f"oci://{place}", [repository.key_file])
+        contents = wanted.contents.model_copy(update={"packages": ["app", "lib++"]})
+        wanted = wanted.model_copy(update={"contents": contents})
+        lock, image, layers = await build(tmp_path, wanted)
+        assert {p.name for p in lock.contents.packages} == {"app", "lib++"}
+        again, same, _ = await build(tmp_path, wanted)
+        assert (again, same.descriptor) == (lock, image.descriptor)
+        assert b"oci://" not in gzip.decompress(layers).replace(b'"oci://', b"")
+        empty = config(f"oci://{server.host}/team/none", [repository.key_file])
+        with pytest.raises(RepositoryError, match="no index for x86_64"):
+            await build(tmp_path, empty)
+
+
+def test_tags_of_files():
+    assert file_tag("x86_64", "APKINDEX.tar.gz") == "x86_5F64.index"
+    assert file_tag("aarch64", "lib++-1.2_p3-r0.apk") == "aarch64.apk.lib_2B_2B-1.2_5Fp3-r0.apk"
+    assert file_tag("x86_64", "a" * 200).startswith("sha256.")
+    assert len({file_tag("a", name) for name in ("x_2B", "x+", "x", "X")}) == 4
+    assert json.dumps(file_tag("a", "é.apk")) == '"a.apk._C3_A9.apk"'
