@@ -1,9 +1,9 @@
 """The package cache: each package verified once, kept as what an image needs of it.
 
 An entry lies under the SHA-1 of the package's control section, which is what a signed index
-names. It holds the verified package's files as a tar segment and as the gzip member of that
-segment, and a record of everything else. The record carries its own SHA-256 and the segments'
-SHA-256 stand in it; each is compared whenever the bytes are read again.
+names. It holds the verified package's files as a tar segment, compressed once for each way of
+compressing that was asked for, and a record of everything else. Records carry their own SHA-256
+and the checksums of the segments; each is compared whenever the bytes are read again.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from plimsoll.apk.package import Limits, Section, open_package
 from plimsoll.apk.packageinfo import PackageInfo
 from plimsoll.apk.tarfmt import Header, Type
 from plimsoll.apk.tarwrite import encode_header, padding
-from plimsoll.builder.segment import Segment, SegmentWriter, Stored
+from plimsoll.builder.codec import GZIP
+from plimsoll.builder.segment import TAR, Segment, SegmentWriter, Stored, pack_again, packed_name
 from plimsoll.builder.store import CorruptEntryError, Store, seal, storage_errors, unseal
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from plimsoll.builder.codec import Codec
 
 KIND = "packages"
 _XATTR = "SCHILY.xattr."
@@ -104,11 +107,13 @@ class PackageCache:
     Args:
         store: the cache directory.
         limits: what a package may hold.
+        codec: how segments are compressed.
     """
 
-    def __init__(self, store: Store, limits: Limits | None = None) -> None:
+    def __init__(self, store: Store, limits: Limits | None = None, codec: Codec = GZIP) -> None:
         self.store = store
         self.limits = limits or Limits()
+        self.codec = codec
 
     def load(self, checksum: bytes, *, datahash: str = "") -> CachedPackage | None:
         """The package with this control section, if it is cached and undamaged.
@@ -119,7 +124,9 @@ class PackageCache:
         """
         folder = self.store.path(KIND, checksum.hex())
         try:
-            package = _decode(unseal((folder / "meta").read_bytes()), folder)
+            value = unseal((folder / "meta").read_bytes())
+            tar = Stored(folder / TAR, *value["tar"])
+            package = _decode(value, Segment(tar, self._packed(folder, tar)))
         except FileNotFoundError:
             return None
         except (CorruptEntryError, ValueError, KeyError, TypeError):
@@ -150,20 +157,40 @@ class PackageCache:
         with storage_errors(f"storing {source} in the cache"):
             folder = self.store.scratch()
             package = self._convert(path, folder, checksum, source)
-            with (folder / "meta").open("wb") as file:
-                file.write(seal(_encode(package)))
+            (folder / "meta").write_bytes(seal(_encode(package)))
+            self._record(package.segment.packed, folder)
             target = self.store.path(KIND, package.key)
             mine = self.store.publish(folder, target)
         if not mine and (stored := self.load(package.checksum)) is not None:
             return stored
-        return replace(package, segment=package.segment.moved(target))
+        return replace(package, segment=package.segment.moved(target, self.codec))
+
+    def _packed(self, folder: Path, tar: Stored) -> Stored:
+        """The compressed segment; made of the tar where it is compressed otherwise only."""
+        path = folder / packed_name(self.codec)
+        try:
+            return Stored(path, *unseal((folder / f"{path.name}.meta").read_bytes()))
+        except FileNotFoundError:
+            pass
+        with storage_errors(f"writing to the cache {self.store.root}"):
+            scratch = self.store.scratch()
+            packed = pack_again(tar, scratch / path.name, self.codec)
+            self._record(packed, scratch)
+            # The record comes last: it says that the other file is complete.
+            (scratch / path.name).replace(path)
+            (scratch / f"{path.name}.meta").replace(folder / f"{path.name}.meta")
+        return replace(packed, source=path)
+
+    def _record(self, packed: Stored, folder: Path) -> None:
+        record = seal([packed.size, packed.checksum])
+        (folder / f"{packed_name(self.codec)}.meta").write_bytes(record)
 
     def _convert(self, path: Path, folder: Path, checksum: bytes, source: str) -> CachedPackage:
         with path.open("rb", buffering=0) as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             size = file.tell()
             package = open_package(file, source=source, checksum=checksum, limits=self.limits)
-            writer = SegmentWriter(folder)
+            writer = SegmentWriter(folder, self.codec)
             try:
                 entries = []
                 for item in package.data(file):
@@ -245,14 +272,13 @@ def _encode(package: CachedPackage) -> dict[str, Any]:
         "control": section(package.control),
         "signature": section(package.signature),
         "data": package.data_start,
-        "tar": [package.segment.tar.size, package.segment.tar.sha256],
-        "gzip": [package.segment.gzip.size, package.segment.gzip.sha256],
+        "tar": [package.segment.tar.size, package.segment.tar.checksum],
         "scripts": {k: base64.b64encode(v).decode() for k, v in package.scripts.items()},
         "entries": package.entries,
     }
 
 
-def _decode(value: dict[str, Any], folder: Path) -> CachedPackage:
+def _decode(value: dict[str, Any], segment: Segment) -> CachedPackage:
     def section(item: list[Any]) -> Section:
         return Section(item[0], item[1], bytes.fromhex(item[2]), bytes.fromhex(item[3]))
 
@@ -267,10 +293,7 @@ def _decode(value: dict[str, Any], folder: Path) -> CachedPackage:
         control=section(value["control"]),
         signature=section(value["signature"]) if value["signature"] else None,
         data_start=value["data"],
-        segment=Segment(
-            Stored(folder / "segment.tar", *value["tar"]),
-            Stored(folder / "segment.gz", *value["gzip"]),
-        ),
+        segment=segment,
         entries=tuple(
             FileEntry._make((*row[:-1], tuple(map(tuple, row[-1])))) for row in value["entries"]
         ),

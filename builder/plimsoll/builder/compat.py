@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from plimsoll.apk.tarfmt import Type
 from plimsoll.apk.tarwrite import END, padding
+from plimsoll.builder.codec import GZIP
 from plimsoll.builder.layers import finish, node_header
 from plimsoll.builder.segment import SegmentWriter
 from plimsoll.builder.store import storage_errors
@@ -14,6 +15,7 @@ from plimsoll.builder.tree import original
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from plimsoll.builder.codec import Codec
     from plimsoll.builder.layers import Layer
     from plimsoll.builder.store import Store
     from plimsoll.builder.tree import Node, Tree
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 _PIECE = 1 << 20
 
 
-def compat_layer(tree: Tree, store: Store) -> Layer:
+def compat_layer(tree: Tree, store: Store, codec: Codec = GZIP) -> Layer:
     """The tree as one layer whose tar is, byte for byte, what the reference writes.
 
     Raises:
@@ -32,7 +34,7 @@ def compat_layer(tree: Tree, store: Store) -> Layer:
             installed.package.segment.tar.verify()
     users, groups = _names(tree, "etc/passwd"), _names(tree, "etc/group")
     with storage_errors("writing the layer"):
-        writer = SegmentWriter(store.scratch())
+        writer = SegmentWriter(store.scratch(), codec)
         try:
             for node in tree.ordered():
                 uname, gname = users.get(node.uid, ""), groups.get(node.gid, "")
@@ -43,7 +45,7 @@ def compat_layer(tree: Tree, store: Store) -> Layer:
             segment = writer.finish()
         finally:
             writer.close()
-    return finish([segment], store)
+    return finish([segment], store, codec)
 
 
 def _content(tree: Tree, node: Node, write: Callable[[bytes], None]) -> None:

@@ -180,9 +180,9 @@ def _find(path: Path, places: Sequence[Path], included_by: Path | None) -> Path:
 def merge(base: ImageConfiguration, over: ImageConfiguration) -> ImageConfiguration:
     """What ``over`` says when it includes ``base``.
 
-    Scalars, entrypoint, layering, certificates and archs of the includer win where it sets them;
-    maps are joined key by key; lists are the included one and then the includer's. ``vcs-url`` is
-    never taken over.
+    Scalars, entrypoint, layering, compression, certificates and archs of the includer win where it
+    sets them; maps are joined key by key; lists are the included one and then the includer's.
+    ``vcs-url`` is never taken over.
     """
     contents = {
         name: [*getattr(base.contents, name), *getattr(over.contents, name)]
@@ -215,6 +215,7 @@ def merge(base: ImageConfiguration, over: ImageConfiguration) -> ImageConfigurat
         "archs",
         "layering",
         "certificates",
+        "compression",
     ):
         if name not in over.model_fields_set or not getattr(over, name):
             update[name] = getattr(base, name)

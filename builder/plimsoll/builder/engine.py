@@ -14,6 +14,7 @@ from plimsoll.apk.solver import resolve_all
 from plimsoll.arch import Arch
 from plimsoll.builder import accounts
 from plimsoll.builder.cache import PackageCache
+from plimsoll.builder.codec import GZIP, codec_of
 from plimsoll.builder.compat import compat_layer
 from plimsoll.builder.compose import Recipe, compose
 from plimsoll.builder.concurrently import run_all
@@ -35,8 +36,8 @@ from plimsoll.builder.repositories import Repositories
 from plimsoll.builder.sbom import Subject, image_sbom, tool
 from plimsoll.builder.segment import Stored
 from plimsoll.builder.store import CorruptEntryError, StorageError, Store, storage_errors
-from plimsoll.builder.transport import Transport
 from plimsoll.errors import Error
+from plimsoll.http import Http
 from plimsoll.oci.digest import digest_of
 
 if TYPE_CHECKING:
@@ -48,13 +49,14 @@ if TYPE_CHECKING:
     from plimsoll.api.steps import RepositorySource
     from plimsoll.apk.solver import Resolution
     from plimsoll.builder.cache import CachedPackage
+    from plimsoll.builder.codec import Codec
     from plimsoll.builder.lock import Lock, LockedConfig, LockedPackage
 
 T = TypeVar("T")
 
 #: Part of every key under which finished images are remembered: what the engine makes of the
 #: same input changes with it.
-OUTPUT_FORMAT = 1
+OUTPUT_FORMAT = 2
 
 
 class UnsupportedError(Error):
@@ -114,7 +116,7 @@ class Engine:
         self.store = Store(settings.cache_dir)
         self.cache = PackageCache(self.store, settings.limits)
         self.logins = Logins()
-        self.http = Transport(self.logins)
+        self.http = Http()
         self.repositories = Repositories(
             self.http,
             self.store,
@@ -170,7 +172,6 @@ class Engine:
             exact=self.settings.compat,
         )
         resolutions = {arch: solved[arch.apk] for arch in archs}
-        keys += self.repositories.discovered.values()
         lock = make_lock(config, resolutions, keys=keys, repositories=repositories, origin=origin)
         return lock, resolutions
 
@@ -213,7 +214,7 @@ class Engine:
         keys = [(k.name.rpartition("/")[2], k.content) for k in lock.contents.keyring]
 
         async def once() -> ArchImage:
-            async with self._fetcher() as fetcher:
+            async with self._fetcher(codec_of(config.compression)) as fetcher:
                 packages = await fetcher.all(locked)
             recipe = Recipe(arch, config, packages, notes, keys, compat=self.settings.compat)
             return await asyncio.to_thread(self._assemble, recipe, name)
@@ -261,8 +262,7 @@ class Engine:
             if package is None:
                 continue
             try:
-                package.segment.tar.verify()
-                package.segment.gzip.verify()
+                package.segment.verify()
             except CorruptEntryError:
                 self.cache.forget(package)
 
@@ -270,10 +270,10 @@ class Engine:
         check_supported(config)
         return self.logins.strip_config(config)
 
-    def _fetcher(self) -> Fetcher:
+    def _fetcher(self, codec: Codec = GZIP) -> Fetcher:
         return Fetcher(
             self.http,
-            self.cache,
+            PackageCache(self.store, self.settings.limits, codec),
             self.logins,
             offline=self.settings.offline,
             max_size=self.settings.max_http,
@@ -282,12 +282,13 @@ class Engine:
 
     def _assemble(self, recipe: Recipe, name: str) -> ArchImage:
         config, packages = recipe.config, recipe.packages
+        codec = codec_of(config.compression)
         tree = compose(recipe)
         if self.settings.compat:
-            layers = [compat_layer(tree, self.store)]
+            layers = [compat_layer(tree, self.store, codec)]
         else:
             groups = layer_groups([p.info for p in packages], config.layering)
-            layers = make_layers(tree, groups, self.store)
+            layers = make_layers(tree, groups, self.store, codec)
         created = creation_time(
             (package.info.build_time for package in packages), self.settings.build_date
         )
@@ -347,7 +348,7 @@ class Engine:
             "created": image.created,
             "packages": image.packages,
             "layers": [
-                [x.diff_id, x.digest, x.size, [self._keep_part(m) for m in x.members]]
+                [x.diff_id, x.digest, x.size, x.media_type, [self._keep_part(m) for m in x.members]]
                 for x in image.layers
             ],
         }
@@ -355,7 +356,7 @@ class Engine:
 
     def _keep_part(self, part: Stored) -> list[Any]:
         if isinstance(part.source, bytes):
-            target = self.store.path("parts", part.sha256)
+            target = self.store.path("parts", part.checksum)
             if not target.exists():
                 file = self.store.scratch() / "part"
                 with storage_errors(f"writing to the cache {self.store.root}"):
@@ -363,20 +364,20 @@ class Engine:
                     self.store.publish(file, target)
         else:
             target = part.source
-        return [str(target.relative_to(self.store.root)), part.size, part.sha256]
+        return [str(target.relative_to(self.store.root)), part.size, part.checksum]
 
     def _recall(self, key: str, arch: Arch) -> ArchImage | None:
         value = None if self.settings.compat else self.store.get_record("images", key)
         if value is None:
             return None
         layers = []
-        for diff_id, digest, size, parts in value["layers"]:
+        for diff_id, digest, size, media_type, parts in value["layers"]:
             members = tuple(Stored(self.store.root / path, n, sha) for path, n, sha in parts)
             for member in members:
                 source = member.source
                 if isinstance(source, bytes) or not source.is_file():
                     return None
-            layers.append(Layer(diff_id, digest, size, members))
+            layers.append(Layer(diff_id, digest, size, members, media_type))
         return ArchImage(
             arch=arch,
             config=value["config"].encode(),

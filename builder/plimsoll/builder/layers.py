@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from plimsoll.apk.tarfmt import Header, Type
 from plimsoll.apk.tarwrite import END, encode_header, padding
 from plimsoll.builder.cache import encode_entry
-from plimsoll.builder.segment import Segment, SegmentWriter, Stored
+from plimsoll.builder.codec import GZIP
+from plimsoll.builder.segment import TAR, Segment, SegmentWriter, Stored, packed_name, write_all
 from plimsoll.builder.store import CorruptEntryError, seal, storage_errors, unseal
 from plimsoll.builder.tree import original
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from plimsoll.builder.codec import Codec
     from plimsoll.builder.store import Store
     from plimsoll.builder.tree import Installed, Node, Tree
 
@@ -29,18 +32,22 @@ class Layer:
 
     Attributes:
         diff_id: SHA-256 (hex) of the tar.
-        digest: SHA-256 (hex) of the gzip stream.
-        size: bytes of the gzip stream.
-        members: the gzip members that the stream is a concatenation of.
+        digest: SHA-256 (hex) of the compressed stream.
+        size: bytes of the compressed stream.
+        members: what the stream is a concatenation of.
+        media_type: says how it is compressed.
+        fresh: this process hashed the stream just now.
     """
 
     diff_id: str
     digest: str
     size: int
     members: tuple[Stored, ...]
+    media_type: str = GZIP.media_type
+    fresh: bool = field(default=False, compare=False)
 
     def chunks(self) -> Iterator[bytes]:
-        """The gzip stream, compared with its digest at its end.
+        """The compressed stream, compared with its digest at its end.
 
         Raises:
             CorruptEntryError: the cache does not hold what it held.
@@ -48,21 +55,24 @@ class Layer:
         digest = hashlib.sha256()
         for member in self.members:
             for chunk in member.chunks():
-                digest.update(chunk)
+                if not self.fresh:
+                    digest.update(chunk)
                 yield chunk
+        if self.fresh:
+            return
         if digest.hexdigest() != self.digest:
             raise CorruptEntryError(f"layer sha256:{self.digest}")
 
     def write_to(self, path: Path) -> None:
-        """Write the gzip stream to a file."""
+        """Write the compressed stream to a file."""
         with path.open("wb", buffering=0) as file:
             for chunk in self.chunks():
-                view = memoryview(chunk)
-                while view:
-                    view = view[file.write(view) :]
+                write_all(file, chunk)
 
 
-def make_layers(tree: Tree, groups: Sequence[Sequence[int]], store: Store) -> list[Layer]:
+def make_layers(
+    tree: Tree, groups: Sequence[Sequence[int]], store: Store, codec: Codec = GZIP
+) -> list[Layer]:
     """Split a tree into layers.
 
     Each layer holds the directories, then the files of its packages, package by package; the last
@@ -72,41 +82,49 @@ def make_layers(tree: Tree, groups: Sequence[Sequence[int]], store: Store) -> li
         tree: the image.
         groups: package numbers per layer, bottom first.
         store: where new segments are kept.
+        codec: how they are compressed.
 
     Raises:
         CorruptEntryError: the cache was damaged; build again.
     """
     if len(groups) <= 1:
-        parts = [_directories(tree, None), *_members(tree, range(len(tree.packages)), store)]
-        return [finish([*parts, _top(tree)], store)]
-    layers = []
-    for group in groups:
-        members = _members(tree, group, store)
-        parts = [_directories(tree, set(group)), *members, Segment.of(END)]
-        layers.append(finish(parts, store))
-    layers.append(finish([_directories(tree, {-1}), _top(tree)], store))
-    return layers
+        members = _members(tree, range(len(tree.packages)), store, codec)
+        parts = [_directories(tree, None, codec), *members, _top(tree, codec)]
+        return [finish(parts, store, codec)]
+    end = Segment.of(END, codec)
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        layers = [
+            pool.submit(
+                finish,
+                [_directories(tree, set(group), codec), *_members(tree, group, store, codec), end],
+                store,
+                codec,
+            )
+            for group in groups
+        ]
+        top = finish([_directories(tree, {-1}, codec), _top(tree, codec)], store, codec)
+        return [*(layer.result() for layer in layers), top]
 
 
-def finish(parts: Iterable[Segment | None], store: Store) -> Layer:
+def finish(parts: Iterable[Segment], store: Store, codec: Codec = GZIP) -> Layer:
     """Hash a layer, unless these very parts were hashed before.
 
     Raises:
         CorruptEntryError: a part from the cache is not what was stored.
     """
-    segments = [part for part in parts if part is not None and part.tar.size]
-    members = tuple(segment.gzip for segment in segments)
-    names = json.dumps([(s.tar.sha256, s.gzip.sha256) for s in segments])
+    segments = [part for part in parts if part.tar.size]
+    members = tuple(segment.packed for segment in segments)
+    names = json.dumps([(s.tar.size, s.tar.checksum, s.packed.checksum) for s in segments])
     key = hashlib.sha256(names.encode()).hexdigest()
     known = store.get_record("layers", key)
     if known is not None:
-        return Layer(known[0], known[1], known[2], members)
+        return Layer(known[0], known[1], known[2], members, codec.media_type)
     with ThreadPoolExecutor(2) as pool:
         tar = pool.submit(_digest, [segment.tar for segment in segments])
-        gzip = pool.submit(_digest, members)
-        (diff_id, _), (digest, size) = tar.result(), gzip.result()
+        packed = pool.submit(_digest, members)
+        (diff_id, _), (digest, size) = tar.result(), packed.result()
     store.put_record("layers", key, [diff_id, digest, size])
-    return Layer(diff_id, digest, size, members)
+    return Layer(diff_id, digest, size, members, codec.media_type, fresh=True)
 
 
 def _digest(parts: Iterable[Stored]) -> tuple[str, int]:
@@ -114,18 +132,13 @@ def _digest(parts: Iterable[Stored]) -> tuple[str, int]:
     whole = hashlib.sha256()
     size = 0
     for part in parts:
-        own = None if part.known else hashlib.sha256()
-        for chunk in part.chunks():
+        for chunk in part.checked():
             whole.update(chunk)
-            if own is not None:
-                own.update(chunk)
-        if own is not None and own.hexdigest() != part.sha256:
-            raise CorruptEntryError(f"{part.source!r} does not have the bytes that were stored")
         size += part.size
     return whole.hexdigest(), size
 
 
-def _directories(tree: Tree, group: set[int] | None) -> Segment:
+def _directories(tree: Tree, group: set[int] | None, codec: Codec) -> Segment:
     """The directories of a layer: all, or those that its packages have or need."""
     wanted: set[str] = set()
     if group is not None:
@@ -140,15 +153,15 @@ def _directories(tree: Tree, group: set[int] | None) -> Segment:
         lambda n: n.kind is Type.DIRECTORY and (group is None or n.path in wanted)
     ):
         out += node_header(node)
-    return Segment.of(bytes(out))
+    return Segment.of(bytes(out), codec)
 
 
-def _top(tree: Tree) -> Segment:
+def _top(tree: Tree, codec: Codec) -> Segment:
     """Everything that no package brings, and the end of the archive."""
     out = bytearray()
     for node in tree.ordered(lambda n: n.package < 0 and n.kind is not Type.DIRECTORY):
         out += node_header(node) + node.content + padding(len(node.content))
-    return Segment.of(bytes(out + END))
+    return Segment.of(bytes(out + END), codec)
 
 
 def node_header(node: Node, uname: str = "", gname: str = "") -> bytes:
@@ -172,11 +185,11 @@ def node_header(node: Node, uname: str = "", gname: str = "") -> bytes:
     )
 
 
-def _members(tree: Tree, numbers: Iterable[int], store: Store) -> list[Segment]:
-    return [_member(tree.packages[number], store) for number in numbers]
+def _members(tree: Tree, numbers: Iterable[int], store: Store, codec: Codec) -> list[Segment]:
+    return [_member(tree.packages[number], store, codec) for number in numbers]
 
 
-def _member(installed: Installed, store: Store) -> Segment:
+def _member(installed: Installed, store: Store, codec: Codec) -> Segment:
     """A package's segment: the cached one, or one without what is not used of it."""
     package = installed.package
     altered = _with_links(installed)
@@ -186,37 +199,36 @@ def _member(installed: Installed, store: Store) -> Segment:
         (start, None if node is None else [node.path, node.mode, node.uid, node.gid])
         for start, node in sorted(altered.items())
     ]
-    key = hashlib.sha256(
-        json.dumps([package.key, package.segment.tar.sha256, plan]).encode()
-    ).hexdigest()
+    key = hashlib.sha256(json.dumps([package.key, codec.id, plan]).encode()).hexdigest()
     folder = store.path("members", key)
-    known = _known_member(folder, store)
+    known = _known_member(folder, store, codec)
     if known is not None:
         return known
-    package.segment.tar.verify()
+    if not package.segment.tar.known:
+        package.segment.tar.verify()
     with storage_errors(f"storing the changed files of {package.info.name} in the cache"):
         scratch = store.scratch()
-        writer = SegmentWriter(scratch)
+        writer = SegmentWriter(scratch, codec)
         try:
             _rewrite(installed, altered, writer.write)
             segment = writer.finish()
         finally:
             writer.close()
-        stored = [[s.size, s.sha256] for s in (segment.tar, segment.gzip)]
+        stored = [[s.size, s.checksum] for s in (segment.tar, segment.packed)]
         (scratch / "meta").write_bytes(seal(stored))
         store.publish(scratch, folder)
-    return segment.moved(folder)
+    return segment.moved(folder, codec)
 
 
-def _known_member(folder: Path, store: Store) -> Segment | None:
+def _known_member(folder: Path, store: Store, codec: Codec) -> Segment | None:
     try:
-        tar, gzip = unseal((folder / "meta").read_bytes())
+        tar, packed = unseal((folder / "meta").read_bytes())
     except FileNotFoundError:
         return None
     except CorruptEntryError:
         store.remove(folder)
         return None
-    return Segment(Stored(folder / "segment.tar", *tar), Stored(folder / "segment.gz", *gzip))
+    return Segment(Stored(folder / TAR, *tar), Stored(folder / packed_name(codec), *packed))
 
 
 def _with_links(installed: Installed) -> dict[int, Node | None]:

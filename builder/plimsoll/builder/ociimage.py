@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from plimsoll.errors import Error
 from plimsoll.oci.model import (
     OCI_CONFIG,
-    OCI_LAYER_GZIP,
     Descriptor,
     Index,
     Manifest,
@@ -187,8 +186,8 @@ def image_manifest(config: bytes, layers: Sequence[Layer], annotations: Mapping[
     return Manifest(
         config=Descriptor.of(config, OCI_CONFIG),
         layers=tuple(
-            Descriptor(media_type=OCI_LAYER_GZIP, digest=f"sha256:{layer.digest}", size=layer.size)
-            for layer in layers
+            Descriptor(media_type=x.media_type, digest=f"sha256:{x.digest}", size=x.size)
+            for x in layers
         ),
         annotations=dict(sorted(annotations.items())),
     ).to_bytes()

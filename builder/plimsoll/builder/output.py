@@ -10,7 +10,7 @@ from plimsoll.builder.store import storage_errors
 from plimsoll.oci.archive import Tagged, write_archive
 from plimsoll.oci.digest import digest_of
 from plimsoll.oci.layout import Layout
-from plimsoll.oci.model import OCI_CONFIG, OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor
+from plimsoll.oci.model import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, Descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +73,7 @@ def _add_layer(layout: Layout, layer: Layer) -> None:
     try:
         with storage_errors(f"writing {layout.path}"):
             layer.write_to(part)
-        layout.add_file(part, OCI_LAYER_GZIP, digest=digest, move=True)
+        layout.add_file(part, layer.media_type, digest=digest, move=True)
     finally:
         part.unlink(missing_ok=True)
 
@@ -107,6 +107,6 @@ async def _push_layer(
     try:
         with storage_errors("preparing a layer for upload"):
             await asyncio.to_thread(layer.write_to, part)
-        return await registry.push_blob(repository, part, OCI_LAYER_GZIP, digest=digest)
+        return await registry.push_blob(repository, part, layer.media_type, digest=digest)
     finally:
         part.unlink(missing_ok=True)

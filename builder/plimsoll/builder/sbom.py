@@ -20,7 +20,7 @@ from plimsoll.builder.spdx import (
     purl_reference,
     renamed,
 )
-from plimsoll.oci.model import OCI_INDEX, OCI_LAYER_GZIP, OCI_MANIFEST
+from plimsoll.oci.model import OCI_INDEX, OCI_MANIFEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -95,9 +95,13 @@ def image_sbom(tree: Tree, subject: Subject, warn: Callable[[str], None] = lambd
     supplier = f"Organization: {system.name}"
     graph = Graph()
     image = graph.add(_image(subject, supplier))
-    qualifiers = {"arch": subject.arch.architecture, "os": "linux", "mediaType": OCI_LAYER_GZIP}
     for layer in subject.layers:
         digest = f"sha256:{layer.digest}"
+        qualifiers = {
+            "arch": subject.arch.architecture,
+            "os": "linux",
+            "mediaType": layer.media_type,
+        }
         graph.relate(
             image,
             "CONTAINS",

@@ -19,8 +19,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import isal
-
 from plimsoll.errors import Error
 
 if TYPE_CHECKING:
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 #: Layout and content format of the cache; a new number starts a new, empty cache.
-FORMAT = "v1"
+FORMAT = "v2"
 
 
 class StorageError(Error):
@@ -100,8 +98,7 @@ class Store:
     """
 
     def __init__(self, root: Path) -> None:
-        # Another compressor may give other bytes, which must not be mixed with these.
-        self.root = root / f"{FORMAT}-isal{isal.__version__}"
+        self.root = root / f"{FORMAT}-segments"
         with storage_errors(f"opening the cache {root}"):
             for name in ("tmp", "locks"):
                 (self.root / name).mkdir(parents=True, exist_ok=True, mode=0o700)

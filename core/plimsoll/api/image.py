@@ -344,6 +344,9 @@ class ImageConfiguration(_Section):
     layering: Layering | None = None
     """How the image is split into layers; one layer if not given."""
 
+    compression: Literal["gzip", "zstd"] = "gzip"
+    """How layers are compressed; ``zstd`` is faster and smaller and needs newer clients."""
+
     certificates: Certificates = Certificates()
     """Certificates to trust."""
 

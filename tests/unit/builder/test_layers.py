@@ -87,8 +87,8 @@ def test_a_layer_holds_everything_as_it_was(packages, store):
     assert found["usr/share/" + "long-name/" * 20 + "é"].data == b"deep"
     assert (found["etc/made"].data, found["etc/made"].mode) == (b"here", 0o600)
     # An unchanged package is not compressed again.
-    assert packages[0].segment.gzip in layer.members
-    assert packages[1].segment.gzip in layer.members
+    assert packages[0].segment.packed in layer.members
+    assert packages[1].segment.packed in layer.members
 
 
 def test_changed_entries_make_a_new_member(packages, store):
@@ -103,8 +103,8 @@ def test_changed_entries_make_a_new_member(packages, store):
     assert found["usr/bin/b"].data == b"a" * 3000
     assert (found["usr/lib/liba.1"].mode, found["usr/lib/liba.1"].uid) == (0o600, 8)
     assert found["usr/lib/liba.1"].data == b"lib"
-    assert packages[0].segment.gzip not in layer.members
-    assert packages[1].segment.gzip in layer.members
+    assert packages[0].segment.packed not in layer.members
+    assert packages[1].segment.packed in layer.members
     tree = Tree(packages)
     tree.change(tree.nodes["usr/lib/liba.1"], mode=0o600, owner=(8, 9))
     tree.write("usr/bin/a", b"another")
@@ -127,7 +127,7 @@ def test_damage_in_the_cache_is_seen(packages, store, tmp_path):
     cache = PackageCache(store)
     loaded = [cache.load(p.checksum) for p in packages]
     assert all(p is not None for p in loaded)
-    victim = loaded[0].segment.gzip.source
+    victim = loaded[0].segment.packed.source
     data = bytearray(victim.read_bytes())
     data[len(data) // 2] ^= 1
     victim.write_bytes(data)

@@ -76,8 +76,7 @@ def verify(cache_dir: Path | None, *, as_json: bool) -> None:
                 bad.append(folder.name)
                 continue
             try:
-                package.segment.tar.verify()
-                package.segment.gzip.verify()
+                package.segment.verify()
                 good += 1
             except CorruptEntryError:
                 packages.forget(package)
