@@ -1,0 +1,130 @@
+"""The chart as helm renders it, and as a real API server takes it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from apiserver import control_plane
+from gotools import tool
+
+pytestmark = pytest.mark.integration
+
+CHART = Path(__file__).resolve().parents[2] / "helm/plimsoll"
+DIGEST = "sha256:" + "ab" * 32
+
+
+def helm(*args, check=True):
+    return subprocess.run(
+        [tool("helm"), *args], capture_output=True, text=True, check=check, timeout=60
+    )
+
+
+def render(*settings, check=True):
+    sets = [word for each in settings for word in ("--set", each)]
+    return helm(
+        "template", "plimsoll", CHART, "-n", "plimsoll-system", "--kube-version", "1.34.4",
+        "--set", f"image.digest={DIGEST}", *sets, check=check,
+    )  # fmt: skip
+
+
+def objects(*settings):
+    return [each for each in yaml.safe_load_all(render(*settings).stdout) if each]
+
+
+def of_kind(kind, found):
+    return {each["metadata"]["name"]: each for each in found if each["kind"] == kind}
+
+
+def test_lint_has_nothing_to_say():
+    said = helm("lint", "--strict", CHART).stdout
+    assert "0 chart(s) failed" in said
+
+
+def test_rendering_twice_gives_the_same_bytes():
+    assert render().stdout == render().stdout
+
+
+def test_every_pod_is_confined():
+    deployments = of_kind("Deployment", objects())
+    assert set(deployments) == {"plimsoll-operator", "plimsoll-webhook"}
+    for each in deployments.values():
+        pod = each["spec"]["template"]["spec"]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["enableServiceLinks"] is False
+        for container in pod["containers"]:
+            assert container["image"].endswith(f"@{DIGEST}")
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+
+
+def test_nothing_rendered_drifts():
+    found = objects()
+    assert not of_kind("Secret", found)
+    for hook in of_kind("ValidatingWebhookConfiguration", found)["plimsoll-webhook"]["webhooks"]:
+        assert "caBundle" not in hook["clientConfig"], "an empty one is a difference for ever"
+        assert hook["failurePolicy"] == "Fail"
+        assert {"matchPolicy", "timeoutSeconds", "sideEffects"} <= set(hook)
+        exempt = next(
+            each["values"]
+            for each in hook["namespaceSelector"]["matchExpressions"]
+            if each["key"] == "kubernetes.io/metadata.name"
+        )
+        assert {"plimsoll-system", "kube-system"} <= set(exempt)
+
+
+def test_the_operator_reads_no_secret():
+    role = of_kind("ClusterRole", objects())["plimsoll-operator"]
+    assert "secrets" not in {name for rule in role["rules"] for name in rule["resources"]}
+
+
+def test_the_webhook_reads_secrets_of_its_own_namespace_only():
+    role = of_kind("ClusterRole", objects())["plimsoll-webhook"]
+    assert "secrets" not in {name for rule in role["rules"] for name in rule["resources"]}
+    role = of_kind("ClusterRole", objects("webhook.usePodPullSecrets=true"))["plimsoll-webhook"]
+    assert {"apiGroups": [""], "resources": ["serviceaccounts", "secrets"], "verbs": ["get"]} in (
+        role["rules"]
+    )
+
+
+def test_an_operator_of_some_namespaces_has_rights_there_only():
+    found = objects("operator.namespaces={a,b}")
+    assert "plimsoll-operator" not in of_kind("ClusterRoleBinding", found)
+    bound = {
+        each["metadata"]["namespace"]
+        for each in found
+        if each["kind"] == "RoleBinding" and each["metadata"]["name"] == "plimsoll-operator"
+    }
+    assert bound == {"a", "b"}
+
+
+def test_cert_manager_needs_an_issuer():
+    done = render("webhook.tls.mode=cert-manager", check=False)
+    assert done.returncode != 0
+    assert "certManagerIssuer needs a name" in done.stderr
+
+
+def test_crds_are_kept_and_optional():
+    crds = of_kind("CustomResourceDefinition", objects())
+    assert len(crds) >= 4
+    for crd in crds.values():
+        assert crd["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    assert not of_kind("CustomResourceDefinition", objects("crds.enabled=false"))
+
+
+def test_a_real_api_server_takes_every_object(tmp_path):
+    """Strictly: an unknown field anywhere is an error."""
+    with control_plane(tmp_path) as plane:
+        plane.kubectl("create", "namespace", "plimsoll-system")
+        text = render("insecureRegistries={10.0.0.1:5000}", "trustedHosts={10.0.0.1}").stdout
+        said = plane.kubectl(
+            "apply", "--server-side", "--validate=strict", "-f", "-", stdin=text
+        ).stdout
+    assert said.count("serverside-applied") == len([d for d in yaml.safe_load_all(text) if d])
