@@ -79,7 +79,37 @@ def test_invalid_trust_roots_are_refused(spec, text):
     [
         ({"require": {}}, "missing field(s): spec.require.signature"),
         ({"require": {"sbon": True}}, "unknown field: spec.require.sbon"),
-        ({"require": {"vulnerabilities": {}}}, "unknown field: spec.require.vulnerabilities"),
+        ({"require": {"digest": False}}, "missing field(s): spec.require.signature"),
+        ({"require": {"signers": 2}}, "spec.require.signers: there are only 1 keys"),
+        ({"require": {"signers": 0}}, "spec.require.signers"),
+        ({"require": {"sbomRules": {"formats": ["xml"]}}}, "spec.require.sbomRules.formats[0]"),
+        (
+            {"require": {"sbomRules": {"deniedPackages": [{"name": "a", "versions": ["3"]}]}}},
+            "spec.require.sbomRules.deniedPackages[0].versions[0]",
+        ),
+        (
+            {"require": {"provenanceRules": {"level": 3}}},
+            "missing field(s): spec.require.provenanceRules.builders",
+        ),
+        (
+            {
+                "require": {
+                    "provenanceRules": {
+                        "sources": [{"repository": "r"} | dict.fromkeys(("branch", "tag"), "x")]
+                    }
+                }
+            },
+            "got both: spec.require.provenanceRules.sources[0].branch",
+        ),
+        (
+            {"require": {"vulnerabilities": {"ignore": [{"id": "CVE-1", "until": "2030-01-01"}]}}},
+            "missing field(s): spec.require.vulnerabilities.ignore[0].reason",
+        ),
+        (
+            {"require": {"vulnerabilities": {"ignore": [{"id": "CVE-1", "reason": "x"}]}}},
+            "missing field(s): spec.require.vulnerabilities.ignore[0].until",
+        ),
+        ({"require": {"freshness": {"maxAge": "30d"}}}, "spec.require.freshness.maxAge"),
         ({"images": []}, "missing field(s): spec.images"),
         ({"images": [{}]}, "missing field(s): spec.images[0].glob"),
         ({"images": "x"}, "invalid value: x: spec.images"),

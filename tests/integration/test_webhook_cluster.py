@@ -323,6 +323,32 @@ async def test_a_policy_that_cannot_be_honoured_says_so_and_refuses(running):
     )
 
 
+_CASES = json.loads((shared("policy") / "index.json").read_text())
+
+
+def created(world, file):
+    """Whether the API server takes a policy of policy-controller's tests as ours; what it says."""
+    document = yaml.safe_load((shared("policy") / file).read_text())
+    ours = policy("case", document["spec"])
+    done = world.plane.kubectl(
+        "create", "--dry-run=server", "-f", "-", stdin=json.dumps(ours), check=False
+    )
+    return done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("case", _CASES["invalid"], ids=lambda case: case["file"])
+def test_the_api_server_refuses_every_invalid_policy(world, case):
+    accepted, said = created(world, case["file"])
+    assert not accepted
+    assert "spec" in said
+
+
+@pytest.mark.parametrize("case", [*_CASES["valid"], *_CASES["e2e"]], ids=lambda case: case["file"])
+def test_the_api_server_accepts_every_valid_policy(world, case):
+    accepted, said = created(world, case["file"])
+    assert accepted, said
+
+
 async def test_policies_of_the_sigstore_group_are_honoured_too(running):
     world = running
     image = await push_image(world.registry, "theirs", "1", "a")

@@ -146,6 +146,58 @@ async def test_what_a_policy_requires_must_be_attested_by_its_authority(world, w
     assert answer["allowed"], answer
 
 
+async def test_different_signers_and_a_digest_may_be_required(world, webhook):
+    image = await push_image(world.host, "two", "1", "a")
+    await asyncio.to_thread(world.ours.sign, image)
+    await asyncio.to_thread(world.ours.sign, image, *LEGACY)
+    spec = key_policy(world.ours.public_key, require={"signers": 2, "digest": True})
+    spec["authorities"].append({"key": {"data": world.theirs.public_key.read_text()}})
+    webhook.policies.set(two=spec)
+    message = (await webhook.admit(image))["status"]["message"]
+    assert "it is signed by 1 different signers, not 2" in message
+    await asyncio.to_thread(world.theirs.sign, image)
+    webhook.verifier.cache.clear()
+    answer = await webhook.admit(image)
+    assert answer["allowed"], answer
+    message = (await webhook.admit(f"{world.host}/two:1"))["status"]["message"]
+    assert "must name it by digest" in message
+
+
+async def test_what_a_report_says_decides(world, webhook):
+    image = await push_image(world.host, "scanned", "1", "a")
+    found = {"VulnerabilityID": "CVE-2026-1", "PkgName": "zlib", "Severity": "CRITICAL"}
+    vuln = {
+        "invocation": {},
+        "scanner": {"uri": "trivy", "result": {"Results": [{"Vulnerabilities": [found]}]}},
+        "metadata": {"scanFinishedOn": "2026-01-01T00:00:00Z"},
+    }
+    await asyncio.to_thread(world.ours.sign, image)
+    await asyncio.to_thread(world.ours.attest, image, "vuln", vuln)
+    rules = {"vex": True}
+    webhook.policies.set(
+        clean=key_policy(world.ours.public_key, require={"vulnerabilities": rules})
+    )
+    message = (await webhook.admit(image))["status"]["message"]
+    assert "vulnerabilities: CVE-2026-1 (critical, zlib)" in message
+    vex = {
+        "@context": "https://openvex.dev/ns/v0.2.0",
+        "timestamp": "2026-01-02T00:00:00Z",
+        "statements": [{"vulnerability": {"name": "CVE-2026-1"}, "status": "not_affected"}],
+    }
+    await asyncio.to_thread(world.theirs.attest, image, "openvex", vex)
+    webhook.verifier.cache.clear()
+    assert not (await webhook.admit(image))["allowed"]
+    await asyncio.to_thread(world.ours.attest, image, "openvex", vex)
+    webhook.verifier.cache.clear()
+    answer = await webhook.admit(image)
+    assert answer["allowed"], answer
+    rules["maxAge"] = "1h"
+    webhook.policies.set(
+        clean=key_policy(world.ours.public_key, require={"vulnerabilities": rules})
+    )
+    assert "over 1h old" in (await webhook.admit(image))["status"]["message"]
+
+
 @pytest.mark.parametrize("options", [[], LEGACY], ids=["bundle", "legacy"])
 async def test_attestations_are_told_apart_by_their_signed_type(world, webhook, options):
     image = await push_image(world.host, f"types{len(options)}", "1", "a")

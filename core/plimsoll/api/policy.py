@@ -13,6 +13,7 @@ from pydantic import Field, StringConstraints
 
 from plimsoll.api.base import Model, StrictModel
 from plimsoll.api.meta import Conditions, cel
+from plimsoll.api.require import Require
 
 SIGSTORE_GROUP = "policy.sigstore.dev"
 SIGSTORE_VERSIONS = ("v1beta1", "v1alpha1")
@@ -28,6 +29,10 @@ SBOM_TYPES = frozenset(
     | {f"{SPDX}/v{version}" for version in ("2.2", "2.3", "3.0")}
     | {f"{CYCLONEDX}/v{version}" for version in ("1.4", "1.5", "1.6", "1.7")}
 )
+VULN = "https://cosign.sigstore.dev/attestation/vuln/v1"
+OPENVEX = "https://openvex.dev/ns"
+#: OpenVEX documents name their version in the type.
+OPENVEX_TYPES = frozenset({OPENVEX, f"{OPENVEX}/v0.2.0"})
 PROVENANCE_TYPES = frozenset({SLSA_V02, SLSA_V1})
 
 #: Short names of predicate types, as ``cosign attest --type`` has them.
@@ -35,13 +40,13 @@ PREDICATE_ALIASES = {
     "custom": "https://cosign.sigstore.dev/attestation/v1",
     "cyclonedx": CYCLONEDX,
     "link": "https://in-toto.io/Link/v1",
-    "openvex": "https://openvex.dev/ns",
+    "openvex": OPENVEX,
     "slsaprovenance": SLSA_V02,
     "slsaprovenance02": SLSA_V02,
     "slsaprovenance1": SLSA_V1,
     "spdx": SPDX,
     "spdxjson": SPDX,
-    "vuln": "https://cosign.sigstore.dev/attestation/vuln/v1",
+    "vuln": VULN,
 }
 
 HashAlgorithm = Literal["sha224", "sha256", "sha384", "sha512"]
@@ -50,12 +55,39 @@ LongText = Annotated[str, StringConstraints(max_length=131072)]
 Name = Annotated[str, StringConstraints(max_length=253)]
 
 
+_KEY_RULES = (
+    (
+        "!has(self.data) || self.data.contains('-----BEGIN ')",
+        "data has no PEM block",
+    ),
+    (
+        (
+            "!has(self.kms) || self.kms.startsWith('azurekms://') || "
+            "self.kms.startsWith('gcpkms://') || self.kms.startsWith('hashivault://') || "
+            "self.kms.matches('^awskms://[^/]*/arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:"
+            "(key/[A-Za-z0-9-]+|alias/.+)$')"
+        ),
+        "kms is azurekms://, gcpkms://, hashivault:// or awskms:// with the ARN of a key or alias",
+    ),
+    (
+        "!has(self.secretRef) || has(self.secretRef.name)",
+        "secretRef needs a name",
+    ),
+)
+
+
+_MATCHABLE = [
+    *("pods", "replicationcontrollers", "replicasets", "deployments"),
+    *("statefulsets", "daemonsets", "jobs", "cronjobs"),
+]
+
+
 class ImagePattern(StrictModel):
     """A set of images by name."""
 
     model_config = cel(
         (
-            "!has(self.glob) || self.glob.matches('^[a-zA-Z0-9\\\\-_:/*.@]+$')",
+            "has(self.glob) && self.glob.matches('^[a-zA-Z0-9\\\\-_:/*.@]+$')",
             "a glob has letters, digits and - _ : / * . @ only",
         )
     )
@@ -105,7 +137,8 @@ class Key(StrictModel):
         (
             "[has(self.data), has(self.kms), has(self.secretRef)].filter(x, x).size() == 1",
             "expected exactly one of data, kms, secretRef",
-        )
+        ),
+        *_KEY_RULES,
     )
 
     data: LongText | None = None
@@ -126,6 +159,14 @@ class Key(StrictModel):
 class CaCert(StrictModel):
     """The certificate of a private certificate authority, from exactly one place."""
 
+    model_config = cel(
+        (
+            "[has(self.data), has(self.kms), has(self.secretRef)].filter(x, x).size() == 1",
+            "expected exactly one of data, kms, secretRef",
+        ),
+        *_KEY_RULES,
+    )
+
     data: LongText | None = None
     """Certificates as PEM text."""
 
@@ -141,6 +182,20 @@ class CaCert(StrictModel):
 
 class Identity(StrictModel):
     """Who a keyless signature must come from: an issuer and a subject, each by text or pattern."""
+
+    model_config = cel(
+        ("has(self.issuer) || has(self.issuerRegExp)", "needs issuer or issuerRegExp"),
+        ("has(self.subject) || has(self.subjectRegExp)", "needs subject or subjectRegExp"),
+        # A text that is no expression makes the rule fail.
+        (
+            "!has(self.issuerRegExp) || (''.matches(self.issuerRegExp) ? 1 : 0) >= 0",
+            "issuerRegExp is no RE2 expression",
+        ),
+        (
+            "!has(self.subjectRegExp) || (''.matches(self.subjectRegExp) ? 1 : 0) >= 0",
+            "subjectRegExp is no RE2 expression",
+        ),
+    )
 
     issuer: Text | None = None
     """Exact OIDC issuer, e.g. ``https://token.actions.githubusercontent.com``."""
@@ -158,10 +213,21 @@ class Identity(StrictModel):
 class Keyless(StrictModel):
     """Signatures by short-lived certificates (Fulcio)."""
 
+    model_config = cel(
+        (
+            "has(self.identities) && self.identities.size() > 0",
+            "at least one of identities is needed",
+        ),
+        (
+            "!(has(self.url) && has(self.ca__dash__cert))",
+            "expected at most one of ca-cert, url",
+        ),
+    )
+
     url: Text | None = None
     """URL of Fulcio."""
 
-    identities: Annotated[list[Identity], Field(max_length=64)] | None = None
+    identities: Annotated[list[Identity], Field(max_length=32)] | None = None
     """Identities of which any may have signed."""
 
     trust_root_ref: Name | None = None
@@ -176,6 +242,8 @@ class Keyless(StrictModel):
 
 class Static(StrictModel):
     """A fixed answer that looks at nothing."""
+
+    model_config = cel(("has(self.action)", "needs an action"))
 
     action: Literal["pass", "fail"] | None = None
     """``pass`` admits the image, ``fail`` refuses it."""
@@ -201,6 +269,8 @@ class Source(StrictModel):
 class TransparencyLog(StrictModel):
     """A Rekor log in which signatures must be found."""
 
+    model_config = cel(("has(self.url) || has(self.trustRootRef)", "needs url or trustRootRef"))
+
     url: Text | None = None
     """URL of the log."""
 
@@ -211,12 +281,22 @@ class TransparencyLog(StrictModel):
 class Rfc3161Timestamp(StrictModel):
     """A timestamp authority (RFC 3161) that must have countersigned."""
 
+    model_config = cel(("has(self.trustRootRef)", "needs trustRootRef"))
+
     trust_root_ref: Name | None = None
     """Name of the TrustRoot with the certificates of the authority."""
 
 
 class RemotePolicy(StrictModel):
     """A policy text fetched over https."""
+
+    model_config = cel(
+        ("has(self.url) && self.url.startsWith('https://')", "needs an https url"),
+        (
+            "has(self.sha256sum) && self.sha256sum.matches('^[0-9a-f]{64}$')",
+            "needs the sha256sum of the text",
+        ),
+    )
 
     url: Text | None = None
     """An https URL."""
@@ -229,6 +309,14 @@ class RemotePolicy(StrictModel):
 
 class PolicyText(StrictModel):
     """A rule in a policy language, from exactly one place."""
+
+    model_config = cel(
+        ("has(self.type)", "needs a type"),
+        (
+            "[has(self.data), has(self.configMapRef), has(self.remote)].filter(x, x).size() == 1",
+            "expected exactly one of configMapRef, data, remote",
+        ),
+    )
 
     type: Literal["cue", "rego"] | None = None
     """Language of the rule."""
@@ -257,6 +345,10 @@ class PolicyText(StrictModel):
 
 class Attestation(StrictModel):
     """An attestation that must be there and verify."""
+
+    model_config = cel(
+        ("has(self.name) && has(self.predicateType)", "needs name and predicateType")
+    )
 
     name: Name | None = None
     """Name of this rule, unique in its authority."""
@@ -341,6 +433,14 @@ class LabelSelector(StrictModel):
 class MatchResource(StrictModel):
     """Kind of object that a policy is about."""
 
+    model_config = cel(
+        (
+            f"has(self.resource) && self.resource in {_MATCHABLE}",
+            f"resource is one of {', '.join(_MATCHABLE)}",
+        ),
+        ("!has(self.version) || self.version == 'v1'", "version is v1"),
+    )
+
     group: Name | None = None
     """API group; empty for the core group."""
 
@@ -354,35 +454,27 @@ class MatchResource(StrictModel):
     """Only objects with these labels."""
 
 
-class Require(StrictModel):
-    """Evidence that an image must have, each verified by one of the policy's authorities."""
-
-    signature: bool | None = None
-    """A signature, also where all authorities ask for attestations."""
-
-    sbom: bool | None = None
-    """An attested software bill of materials: SPDX or CycloneDX."""
-
-    provenance: bool | None = None
-    """Attested SLSA provenance, v0.2 or v1."""
-
-    @property
-    def wanted(self) -> tuple[Literal["signature", "sbom", "provenance"], ...]:
-        """The kinds asked for, in the order that messages name them."""
-        kinds: tuple[Literal["signature", "sbom", "provenance"], ...] = (
-            "signature",
-            "sbom",
-            "provenance",
-        )
-        return tuple(kind for kind in kinds if getattr(self, kind))
-
-
 class ClusterImagePolicySpec(StrictModel):
     """What images the policy is about and what must vouch for them.
 
     Every policy that matches an image must pass; a policy passes when any one of its authorities
     does and everything in ``require`` is there.
     """
+
+    model_config = cel(
+        ("has(self.images) && self.images.size() > 0", "needs images"),
+        (
+            "has(self.authorities) && self.authorities.size() > 0",
+            "needs authorities; one that is static admits or refuses without evidence",
+        ),
+        (
+            (
+                "!has(self.require) || self.authorities.exists(a, !has(a.static)) || "
+                "(has(self.require.digest) && self.require.digest)"
+            ),
+            "nobody could vouch for what is required; add an authority with a key",
+        ),
+    )
 
     images: Annotated[list[ImagePattern], Field(max_length=256)] | None = None
     """Images the policy is about; any pattern may match."""

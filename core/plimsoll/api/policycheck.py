@@ -24,6 +24,7 @@ from plimsoll.api.policy import (
     PolicyText,
     Source,
 )
+from plimsoll.api.require import check_require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,13 +141,20 @@ def check_spec(spec: ClusterImagePolicySpec, *, allow_no_authorities: bool) -> I
 def _check_require(spec: ClusterImagePolicySpec) -> Iterator[str]:
     if spec.require is None:
         return
-    if not spec.require.wanted:
-        yield "missing field(s): spec.require.signature, spec.require.sbom, spec.require.provenance"
-    elif all(authority.static is not None for authority in spec.authorities or []):
+    yield from check_require(spec.require)
+    real = any(authority.static is None for authority in spec.authorities or [])
+    if spec.require.wanted and not real:
         yield (
             "invalid value: require: spec.require: nobody could vouch for what is required; "
             "add an authority with a key"
         )
+    signers = sum(1 for one in spec.authorities or [] if one.static is None)
+    keys = [one.key for one in spec.authorities or []]
+    wanted = spec.require.signers or 0
+    if real and wanted > signers and all(key is not None and key.data for key in keys):
+        pems = sum((key.data or "").count("-----BEGIN ") for key in keys if key is not None)
+        if pems < wanted:
+            yield f"invalid value: {wanted}: spec.require.signers: there are only {pems} keys"
 
 
 def _exactly_one(path: str, present: dict[str, bool]) -> Iterator[str]:

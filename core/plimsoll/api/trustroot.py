@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, StringConstraints, ValidationError
 
 from plimsoll.api.base import StrictModel
+from plimsoll.api.meta import cel
 from plimsoll.api.policycheck import PolicyInvalidError, describe, without_nulls
 
 if TYPE_CHECKING:
@@ -114,6 +115,16 @@ class SigstoreKeys(StrictModel):
 
 class TrustRootSpec(StrictModel):
     """Where trust comes from; exactly one field."""
+
+    model_config = cel(
+        (
+            (
+                "[has(self.remote), has(self.repository), has(self.sigstoreKeys), "
+                "has(self.trustedRoot)].filter(x, x).size() == 1"
+            ),
+            "expected exactly one of remote, repository, sigstoreKeys, trustedRoot",
+        ),
+    )
 
     remote: TufRemote | None = None
     """A TUF repository on the network."""

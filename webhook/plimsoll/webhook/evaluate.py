@@ -10,16 +10,21 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from plimsoll.api.meta import GROUP
-from plimsoll.api.policy import PROVENANCE_TYPES, SBOM_TYPES
+from plimsoll.api.policy import OPENVEX_TYPES, PROVENANCE_TYPES, SBOM_TYPES, VULN
 from plimsoll.signing.keyless import KeylessAuthority
+from plimsoll.webhook.provenancerules import provenance_failures
+from plimsoll.webhook.sbomrules import sbom_failures
+from plimsoll.webhook.vulnrules import vulnerability_failures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from plimsoll.signing.results import Verdict
+    from plimsoll.api.require import Require
+    from plimsoll.signing.results import Verdict, VerifiedAttestation
     from plimsoll.webhook.policies import CompiledAuthority, CompiledPolicy
 
 NoMatch = Literal["allow", "warn", "deny"]
@@ -52,15 +57,18 @@ class ImageVerdict:
         return not self.refusals
 
 
-def evaluate(policy: CompiledPolicy, proven: Mapping[str, Verdict]) -> PolicyVerdict:
+def evaluate(
+    policy: CompiledPolicy, proven: Mapping[str, Verdict], now: datetime | None = None
+) -> PolicyVerdict:
     """Judge one image by one policy.
 
     Args:
         policy: the policy.
         proven: authority's name → what was verified for it. Each authority has its own verdict,
             made with its own keys from its own sources.
+        now: UTC; the present by default.
     """
-    reason = "; ".join(_failures(policy, proven))
+    reason = "; ".join(_failures(policy, proven, now or datetime.now(UTC)))
     return PolicyVerdict(policy.name, policy.group, policy.enforce, not reason, reason)
 
 
@@ -124,7 +132,15 @@ def refusal(image: str, verdict: PolicyVerdict) -> str:
     )
 
 
-def _failures(policy: CompiledPolicy, proven: Mapping[str, Verdict]) -> Iterator[str]:
+def by_tag(policy: CompiledPolicy) -> PolicyVerdict:
+    """The verdict on an image by tag, of a policy that wants digests."""
+    reason = "the pod must name it by digest (IMAGE@sha256:…)"
+    return PolicyVerdict(policy.name, policy.group, policy.enforce, passed=False, reason=reason)
+
+
+def _failures(
+    policy: CompiledPolicy, proven: Mapping[str, Verdict], now: datetime
+) -> Iterator[str]:
     if policy.fault:
         yield f"the policy itself cannot be honoured: {policy.fault}"
         return
@@ -138,6 +154,29 @@ def _failures(policy: CompiledPolicy, proven: Mapping[str, Verdict]) -> Iterator
             continue
         if not any(_has(kind, verdict) for verdict in proven.values()):
             yield _nothing(_LABELS[kind], policy.authorities, proven)
+    yield from _unmet(policy.rules, list(proven.values()), now)
+
+
+def _unmet(rules: Require, verdicts: Sequence[Verdict], now: datetime) -> Iterator[str]:
+    """What evidence that is there does not say; that it is there was seen before."""
+    signers = frozenset().union(*(verdict.signers for verdict in verdicts))
+    if 0 < len(signers) < (rules.signers or 0):
+        yield f"it is signed by {len(signers)} different signers, not {rules.signers}"
+
+    def attested(types: frozenset[str]) -> list[VerifiedAttestation]:
+        every = [one for verdict in verdicts for one in verdict.attestations]
+        return [one for one in every if one.predicate_type in types]
+
+    if rules.sbom_rules is not None:
+        yield from sbom_failures(rules.sbom_rules, attested(SBOM_TYPES))
+    if rules.provenance_rules is not None or rules.freshness is not None:
+        yield from provenance_failures(
+            rules.provenance_rules, rules.freshness, attested(PROVENANCE_TYPES), now
+        )
+    if rules.vulnerabilities is not None:
+        yield from vulnerability_failures(
+            rules.vulnerabilities, attested(frozenset({VULN})), attested(OPENVEX_TYPES), now
+        )
 
 
 def _passes(authority: CompiledAuthority, proven: Mapping[str, Verdict]) -> bool:
@@ -151,13 +190,23 @@ def _passes(authority: CompiledAuthority, proven: Mapping[str, Verdict]) -> bool
     return all(verdict.attestations_of(kind) for _, kind in authority.attestations)
 
 
-_LABELS = {"signature": "signature", "sbom": "SBOM", "provenance": "provenance"}
+_LABELS = {
+    "signature": "signature",
+    "sbom": "SBOM",
+    "provenance": "provenance",
+    "vulnerabilities": "vulnerability report",
+}
+_TYPES = {
+    "sbom": SBOM_TYPES,
+    "provenance": PROVENANCE_TYPES,
+    "vulnerabilities": frozenset({VULN}),
+}
 
 
 def _has(kind: str, verdict: Verdict) -> bool:
     if kind == "signature":
         return bool(verdict.signatures)
-    types = SBOM_TYPES if kind == "sbom" else PROVENANCE_TYPES
+    types = _TYPES[kind]
     # An attestation whose predicate is empty attests nothing.
     return any(
         one.predicate_type in types and isinstance(one.predicate, dict) and one.predicate

@@ -13,8 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from plimsoll.api.imageglob import Glob
 from plimsoll.api.meta import GROUP
-from plimsoll.api.policy import PREDICATE_ALIASES, PROVENANCE_TYPES, SBOM_TYPES, Require
+from plimsoll.api.policy import (
+    OPENVEX_TYPES,
+    PREDICATE_ALIASES,
+    PROVENANCE_TYPES,
+    SBOM_TYPES,
+    VULN,
+)
 from plimsoll.api.policycheck import PolicyInvalidError, read_spec
+from plimsoll.api.require import Require
 from plimsoll.oci.errors import InvalidReferenceError
 from plimsoll.oci.reference import Reference
 from plimsoll.signing.statement import COSIGN_SIGN
@@ -30,6 +37,7 @@ if TYPE_CHECKING:
     from plimsoll.webhook.trust import Trust
 
 Format = Literal["legacy", "bundle"]
+NOTHING = Require()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,9 @@ class CompiledPolicy:
     fault: str = ""
     """Why no image can pass, or empty."""
 
+    rules: Require = NOTHING
+    """What the evidence in ``require`` must say."""
+
     @property
     def sources(self) -> tuple[EvidenceSource, ...]:
         """Every place to look, each once."""
@@ -106,6 +117,8 @@ class CompiledPolicy:
             types |= SBOM_TYPES
         if "provenance" in self.require:
             types |= PROVENANCE_TYPES
+        if self.rules.vulnerabilities is not None:
+            types |= {VULN} | (OPENVEX_TYPES if self.rules.vulnerabilities.vex else set())
         return frozenset(types)
 
     def concerns(self, names: tuple[str, ...]) -> bool:
@@ -143,7 +156,8 @@ def compile_policy(  # noqa: PLR0913  surroundings, by name
         globs=tuple(Glob(pattern.glob) for pattern in model.images or [] if pattern.glob),
         targets=tuple(compile_target(match) for match in model.match or []),
         authorities=tuple(authorities),
-        require=(model.require or Require()).wanted,
+        require=(model.require or NOTHING).wanted,
+        rules=model.require or NOTHING,
         fingerprint="",
         fault="; ".join(faults),
     )

@@ -15,7 +15,7 @@ from plimsoll.signing.results import Verdict
 from plimsoll.signing.verify import verify
 from plimsoll.webhook.cache import ExpiringCache, Flights
 from plimsoll.webhook.errors import UndecidedError
-from plimsoll.webhook.evaluate import PolicyVerdict, evaluate
+from plimsoll.webhook.evaluate import PolicyVerdict, by_tag, evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -161,6 +161,9 @@ class Verifier:
         access: Access,
         wanted: Wanted,
     ) -> PolicyVerdict:
+        if policy.rules.digest and reference.digest is None and not policy.fault:
+            # Verdicts are remembered by digest, however the pod came to it.
+            return by_tag(policy)
         if not needs_evidence(policy):
             return evaluate(policy, {})
         key = (policy.fingerprint, reference.name, digest, access.fingerprint)
