@@ -109,7 +109,7 @@ GROUPS: dict[str, Group] = {
         {
             "fulcio": "github.com/sigstore/fulcio",
             "rekor-server": "github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix",
-            "timestamp-server": "github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server",
+            "timestamp-server": "plimsoll.dev/tools/sigstore/timestamp-server",
         },
         cold="3 minutes",
     ),

@@ -38,6 +38,10 @@ Quantity = Annotated[
     ),
 ]
 
+_LEGACY_NEEDS_KEY = (
+    "!has(self.signing) || !has(self.signing.keyless) || "
+    "!has(self.output.legacySignatures) || !self.output.legacySignatures"
+)
 #: What an image configuration of a custom resource cannot say: there is no local file beside it.
 _NO_FILES = {"x-plimsoll-omit": ["include", "contents.baseimage"]}
 
@@ -111,12 +115,62 @@ class OutputSpec(StrictModel):
     """Also write ``sha256-….sig`` and ``.att`` tags, for tools older than cosign 3."""
 
 
+class ConfigMapEntry(StrictModel):
+    """An entry of a ConfigMap of the same namespace."""
+
+    name: ObjectName
+    """Name of the ConfigMap."""
+
+    key: Annotated[
+        str, StringConstraints(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")
+    ]
+    """The entry."""
+
+
+class Document(StrictModel):
+    """A JSON document: inline, or in a ConfigMap."""
+
+    model_config = cel(
+        ("has(self.inline) != has(self.configMap)", "expected exactly one of inline, configMap"),
+    )
+
+    inline: Annotated[str, StringConstraints(min_length=2, max_length=262144)] | None = None
+    """The document."""
+
+    config_map: ConfigMapEntry | None = None
+    """Where the document is. It is read when an image is signed."""
+
+
+class Keyless(StrictModel):
+    """Signing with a short-lived certificate for the ServiceAccount of the Job that signs."""
+
+    signing_config: Document
+    """Sigstore's signing config (v0.2): the Fulcio, Rekor and timestamp servers to use."""
+
+    trusted_root: Document
+    """Sigstore's ``trusted_root.json`` of the same instance. What it does not accept is not
+    attached to the image."""
+
+    audience: Annotated[
+        str, StringConstraints(min_length=1, max_length=256, pattern=r"^[\x21-\x7e]+$")
+    ] = "sigstore"
+    """Audience of the token, as Fulcio's configuration has it for the cluster's issuer."""
+
+
 class Signing(StrictModel):
     """Who signs the image."""
 
-    key_secret: LocalReference
+    model_config = cel(
+        ("has(self.keySecret) != has(self.keyless)", "expected exactly one of keySecret, keyless"),
+    )
+
+    key_secret: LocalReference | None = None
     """Secret with a key pair as ``cosign generate-key-pair k8s://…`` makes it: ``cosign.key``,
     ``cosign.password``, ``cosign.pub``. Mounted by the Job that signs and by no other."""
+
+    keyless: Keyless | None = None
+    """Sign as the ServiceAccount of the Job that signs. Its token is mounted by that Job and by
+    no other."""
 
 
 class AttestSpec(StrictModel):
@@ -209,6 +263,10 @@ class ImageBuildSpec(StrictModel):
     model_config = cel(
         ("has(self.image) != has(self.imageFrom)", "expected exactly one of image, imageFrom"),
         ("!has(self.attest) || has(self.signing)", "attest needs signing: attestations are signed"),
+        (
+            _LEGACY_NEEDS_KEY,
+            "legacySignatures needs signing.keySecret",
+        ),
     )
 
     image: Annotated[ImageConfiguration, Field(json_schema_extra=_NO_FILES)] | None = None

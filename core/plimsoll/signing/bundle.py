@@ -73,12 +73,18 @@ class Bundle:
         return bundle_version(self.media_type) or ""
 
     def to_json(self) -> bytes:
-        """The document, for a bundle of a key (others are kept as they were made)."""
+        """The document; one that was read comes back as it was."""
         if self.raw:
             return dump(self.raw)
         if not isinstance(self.content, Envelope):
             raise InvalidEvidenceError("only bundles of an envelope are written")
-        material: dict[str, Any] = {"publicKey": {"hint": self.material.key_hint or ""}}
+        material: dict[str, Any] = (
+            {"certificate": {"rawBytes": b64encode(self.material.certificates[0])}}
+            if self.material.certificates
+            else {"publicKey": {"hint": self.material.key_hint or ""}}
+        )
+        if self.material.tlog_entries:
+            material["tlogEntries"] = list(self.material.tlog_entries)
         if self.material.timestamps:
             material["timestampVerificationData"] = {
                 "rfc3161Timestamps": [

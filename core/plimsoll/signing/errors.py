@@ -55,3 +55,25 @@ class InvalidIdentityError(SigningError):
     """A rule about identities that cannot be one."""
 
     reason = "InvalidIdentity"
+
+
+class InvalidSigningConfigError(SigningError):
+    """A signing config that cannot be read, or names no server that can be used."""
+
+    reason = "InvalidSigningConfig"
+
+
+class IdentityTokenError(SigningError):
+    """There is no OIDC token that says who signs, or it is of no use."""
+
+    reason = "IdentityToken"
+
+
+class SigningServiceError(SigningError):
+    """A server that signing needs refused, failed, or answered nonsense."""
+
+    reason = "SigningServiceFailed"
+
+    def __init__(self, message: str, *, hint: str | None = None, retryable: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.retryable = retryable

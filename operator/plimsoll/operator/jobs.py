@@ -1,7 +1,7 @@
 """Manifests of a build's objects. Pure: same input, same names, same bytes.
 
 The Jobs run no shell and no code of any package. They satisfy the ``restricted`` Pod Security
-Standard and hold no API token; only ``seal`` sees the signing key.
+Standard and hold no API token; only ``seal`` sees what signs.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from plimsoll.api.meta import API_VERSION, GROUP, parse_duration
 from plimsoll.api.steps import Attest, BuildRequest, Output
+from plimsoll.operator.signingvolume import inline_documents, signing_source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,7 +105,10 @@ def request_config_map(desired: ImageBuild, content: BuildRequest) -> Manifest:
         "kind": "ConfigMap",
         "metadata": _metadata(desired, content.build_id, content.build_id, {}),
         "immutable": True,
-        "data": {REQUEST_FILE: content.model_dump_json(by_alias=True)},
+        "data": {
+            REQUEST_FILE: content.model_dump_json(by_alias=True),
+            **inline_documents(desired.spec.signing),
+        },
     }
 
 
@@ -202,15 +206,7 @@ def _pod(
         mounts.append({"name": "docker", "mountPath": _DOCKER_DIR, "readOnly": True})
         environment["DOCKER_CONFIG"] = _DOCKER_DIR
     if sealing and spec.signing is not None:
-        volumes.append(
-            {
-                "name": "signing",
-                "secret": {
-                    "secretName": spec.signing.key_secret.name,
-                    "defaultMode": 0o440,
-                },
-            }
-        )
+        volumes.append({"name": "signing", **signing_source(spec.signing, build.id)})
         mounts.append({"name": "signing", "mountPath": _KEY_DIR, "readOnly": True})
     container: Manifest = {
         "name": "step",
@@ -266,7 +262,8 @@ def _arguments(desired: ImageBuild, build: Build, step: StepName, arch: Arch | N
         for result in sorted(build.assembled, key=lambda r: r.arch):
             arguments += ["--assembled", result.model_dump_json(by_alias=True)]
         if desired.spec.signing is not None:
-            arguments += ["--key", _KEY_DIR]
+            option = "--key" if desired.spec.signing.keyless is None else "--keyless"
+            arguments += [option, _KEY_DIR]
     if step == "promote" and build.sealed is not None and build.plan is not None:
         arguments += ["--digest", build.sealed.digest]
         for tag in build.plan.tags:

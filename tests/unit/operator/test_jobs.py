@@ -8,6 +8,7 @@ from plimsoll.api.imagebuild import Build, BuildInputs
 from plimsoll.arch import Arch
 from plimsoll.operator.jobs import build_id, job_name, service_account, step_job
 from plimsoll.operator.settings import JobSettings
+from plimsoll.operator.signingvolume import inline_documents
 
 INPUTS = BuildInputs(generation=1, configuration="c", repositories="r", output="o")
 
@@ -147,3 +148,49 @@ def test_accounts_have_no_token():
 
 def test_manifests_are_json():
     assert json.loads(json.dumps(make(World())))["kind"] == "Job"
+
+
+KEYLESS = {
+    "signingConfig": {"inline": "{}"},
+    "trustedRoot": {"configMap": {"name": "sigstore", "key": "root.json"}},
+}
+
+
+def test_only_seal_gets_the_token_that_says_who_signs():
+    world = World(signing={"keyless": KEYLESS})
+    for step in ("plan", "promote"):
+        assert not [v for v in pod_of(make(world, step))["volumes"] if "projected" in v]
+    seal = make(world, "seal")
+    assert secrets(seal) == {"push"}
+    (volume,) = (v for v in pod_of(seal)["volumes"] if "projected" in v)
+    assert volume["projected"]["sources"] == [
+        {
+            "configMap": {
+                "name": "app-1-abcdef",
+                "items": [{"key": "signing_config.json", "path": "signing_config.json"}],
+            }
+        },
+        {
+            "configMap": {
+                "name": "sigstore",
+                "items": [{"key": "root.json", "path": "trusted_root.json"}],
+            }
+        },
+        {
+            "serviceAccountToken": {
+                "audience": "sigstore",
+                "expirationSeconds": 600,
+                "path": "token",
+            }
+        },
+    ]
+    pod = pod_of(seal)
+    assert pod["automountServiceAccountToken"] is False, "no token for the API server"
+    assert pod["serviceAccountName"] == "plimsoll-seal"
+    assert pod["containers"][0]["args"][-2:] == ["--keyless", "/etc/plimsoll/signing"]
+
+
+def test_what_stands_in_the_imagebuild_is_handed_over_with_the_request():
+    signing = World(signing={"keyless": KEYLESS}).desired.spec.signing
+    assert inline_documents(signing) == {"signing_config.json": "{}"}
+    assert inline_documents(World().desired.spec.signing) == {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import traceback
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,11 @@ import click
 from plimsoll.errors import Error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
     from typing import Any
 
     from plimsoll.api.steps import BuildRequest, StepResult
+    from plimsoll.signing.statementsigner import StatementSigner
 
 TERMINATION_LOG = Path("/dev/termination-log")
 
@@ -105,6 +107,12 @@ def assemble(request_file: Path, result_file: Path, lock: str, arch: str) -> Non
     type=click.Path(path_type=Path),
     help="Folder with cosign.key and cosign.password. Without it nothing is signed.",
 )
+@click.option(
+    "--keyless",
+    type=click.Path(path_type=Path),
+    help="Folder with signing_config.json, trusted_root.json and token: sign as whom the OIDC "
+    "token names, with a certificate for minutes.",
+)
 def seal(  # noqa: PLR0913, PLR0917  (click passes options as arguments)
     request_file: Path,
     result_file: Path,
@@ -112,20 +120,20 @@ def seal(  # noqa: PLR0913, PLR0917  (click passes options as arguments)
     assembled: tuple[str, ...],
     images: tuple[str, ...],
     key: Path | None,
+    keyless: Path | None,
 ) -> None:
     """Push the index; sign and attest it and every image below it."""
 
     async def run(request: BuildRequest) -> StepResult:
         from plimsoll.api.steps import AssembleResult  # noqa: PLC0415
         from plimsoll.builder.steps.seal import seal as work  # noqa: PLC0415
-        from plimsoll.signing.privatekey import load_key_directory  # noqa: PLC0415
 
         results = [AssembleResult.model_validate_json(text) for text in assembled]
         for text in images:
             arch, _, digest = text.partition("=")
             results.append(AssembleResult(arch=arch, digest=digest, size=0, sbom=""))
-        signer = load_key_directory(key) if key is not None else None
-        return await work(request, results, lock, signer)
+        async with _signer(key, keyless) as signer:
+            return await work(request, results, lock, signer)
 
     _run(request_file, result_file, run)
 
@@ -148,6 +156,23 @@ def promote(
         return await work(request, digest, tags)
 
     _run(request_file, result_file, run)
+
+
+@asynccontextmanager
+async def _signer(key: Path | None, keyless: Path | None) -> AsyncIterator[StatementSigner | None]:
+    """Who signs, if anybody."""
+    if key is not None:
+        from plimsoll.signing.privatekey import load_key_directory  # noqa: PLC0415
+        from plimsoll.signing.statementsigner import KeyStatements  # noqa: PLC0415
+
+        yield KeyStatements(load_key_directory(key))
+    elif keyless is not None:
+        from plimsoll.signing.keylesssign import keyless_signer, read_signing_folder  # noqa: PLC0415
+
+        async with keyless_signer(*read_signing_folder(keyless)) as signer:
+            yield signer
+    else:
+        yield None
 
 
 def _engine() -> Any:

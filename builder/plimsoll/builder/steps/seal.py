@@ -33,8 +33,15 @@ from plimsoll.signing.bundle import Bundle
 from plimsoll.signing.dsse import Envelope
 from plimsoll.signing.evidence import Format, discover
 from plimsoll.signing.items import BundleItem
-from plimsoll.signing.sign import attest, sign_image, sign_legacy
-from plimsoll.signing.statement import SLSA_PROVENANCE_V1, SPDX, Statement
+from plimsoll.signing.sign import sign_legacy
+from plimsoll.signing.statement import (
+    COSIGN_SIGN,
+    SLSA_PROVENANCE_V1,
+    SPDX,
+    Statement,
+    build_statement,
+)
+from plimsoll.signing.statementsigner import KeyStatements
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,14 +50,14 @@ if TYPE_CHECKING:
     from plimsoll.builder.steps.common import Assembly
     from plimsoll.oci.reference import Reference
     from plimsoll.oci.registry import Registry
-    from plimsoll.signing.privatekey import Signer
+    from plimsoll.signing.statementsigner import StatementSigner
 
 
 async def seal(
     request: BuildRequest,
     assembled: Sequence[AssembleResult],
     lock: str,
-    signer: Signer | None,
+    signer: StatementSigner | None,
 ) -> SealResult:
     """Push the index and everything that is said about it.
 
@@ -63,7 +70,12 @@ async def seal(
     Raises:
         RequestError: there is nothing to seal, or an image is not what it should be.
         RegistryError: the registry fails.
+        SigningError: the signer fails.
     """
+    if request.output.legacy_signatures and not isinstance(signer, KeyStatements | None):
+        raise RequestError(
+            "legacy signatures need a key", hint="unset output.legacySignatures or use a keySecret"
+        )
     repository = repository_of(request)
     async with registry_of(request) as registry:
         images = await run_all(_image(registry, repository, item) for item in assembled)
@@ -103,7 +115,11 @@ class _Sealer:
     """Signs and attaches; what is attached already is not attached again."""
 
     def __init__(
-        self, registry: Registry, repository: Reference, request: BuildRequest, signer: Signer
+        self,
+        registry: Registry,
+        repository: Reference,
+        request: BuildRequest,
+        signer: StatementSigner,
     ) -> None:
         self._registry = registry
         self._repository = repository
@@ -142,67 +158,76 @@ class _Sealer:
         import json  # noqa: PLC0415  (one use)
 
         wish, digest, name = self._request.attest, subject.digest, self._repository.name
+        statements: list[tuple[str, bytes]] = []
         if wish.signature:
-            await self._attach(subject, sign_image(self._signer, digest))
-            if self._request.output.legacy_signatures:
-                payload, signature = sign_legacy(self._signer, name, digest)
-                await attach_legacy_signature(
-                    self._registry, self._repository, digest, payload, signature
-                )
+            statements.append((COSIGN_SIGN, build_statement(digest, COSIGN_SIGN, {})))
         if wish.sbom:
-            bundle = attest(self._signer, digest, SPDX, json.loads(sbom), name=name)
-            await self._attach_statement(subject, bundle)
-        if wish.provenance and not await self._has_provenance(digest):
-            bundle = attest(self._signer, digest, SLSA_PROVENANCE_V1, made, name=name)
-            await self._attach_statement(subject, bundle)
+            document = json.loads(sbom)
+            statements.append((SPDX, build_statement(digest, SPDX, document, name=name)))
+        if wish.provenance:
+            made_by = build_statement(digest, SLSA_PROVENANCE_V1, made, name=name)
+            statements.append((SLSA_PROVENANCE_V1, made_by))
+        found = await self._found(digest, [kind for kind, _ in statements])
+        for kind, statement in statements:
+            bundle = next(
+                (one for one in found.get(kind, ()) if self._same(one, kind, statement)), None
+            )
+            if bundle is None:
+                bundle = await self._signer.sign_statement(statement)
+                # With the time of the build, the same bundle is the same artifact however often
+                # it is made.
+                await attach_bundle(
+                    self._registry, self._repository, subject, bundle, created=self._request.started
+                )
+            if self._request.output.legacy_signatures:
+                await self._legacy(kind, digest, bundle)
 
-    async def _attach_statement(self, subject: Descriptor, bundle: Bundle) -> None:
-        await self._attach(subject, bundle)
-        if self._request.output.legacy_signatures:
-            await attach_legacy_attestation(
-                self._registry, self._repository, subject.digest, bundle
+    async def _legacy(self, kind: str, digest: str, bundle: Bundle) -> None:
+        if kind != COSIGN_SIGN:
+            await attach_legacy_attestation(self._registry, self._repository, digest, bundle)
+        elif isinstance(self._signer, KeyStatements):
+            payload, signature = sign_legacy(self._signer.signer, self._repository.name, digest)
+            await attach_legacy_signature(
+                self._registry, self._repository, digest, payload, signature
             )
 
-    async def _attach(self, subject: Descriptor, bundle: Bundle) -> None:
-        # With the time of the build, the same bundle is the same artifact however often it is made.
-        await attach_bundle(
-            self._registry, self._repository, subject, bundle, created=self._request.started
-        )
+    async def _found(self, digest: str, kinds: Sequence[str]) -> dict[str, list[Bundle]]:
+        """What an earlier try of this build attached, by predicate type."""
+        from plimsoll.signing.errors import InvalidEvidenceError  # noqa: PLC0415  (rare)
 
-    async def _has_provenance(self, digest: str) -> bool:
-        """Whether an earlier try of this build attached its provenance.
-
-        Unlike all else, provenance names the moment at which it was made.
-        """
         formats: tuple[Format, ...] = ("bundle",)
         evidence = await discover(
             self._registry,
             self._repository,
             digest,
             formats=formats,
-            predicate_types=(SLSA_PROVENANCE_V1,),
+            predicate_types=tuple(kinds),
         )
-        return any(
-            isinstance(item, BundleItem) and self._is_ours(item.data) for item in evidence.items
-        )
+        found: dict[str, list[Bundle]] = {}
+        for item in evidence.items:
+            if not isinstance(item, BundleItem):
+                continue
+            try:
+                bundle = Bundle.parse(item.data)
+                if not isinstance(bundle.content, Envelope):
+                    continue
+                kind = Statement.parse(bundle.content.payload).predicate_type
+            except InvalidEvidenceError:
+                continue
+            if await self._signer.made(bundle):
+                found.setdefault(kind, []).append(bundle)
+        return found
 
-    def _is_ours(self, data: bytes) -> bool:
-        from plimsoll.signing.errors import InvalidEvidenceError  # noqa: PLC0415  (rare)
+    def _same(self, bundle: Bundle, kind: str, statement: bytes) -> bool:
+        """Whether a bundle says what the statement says.
 
-        try:
-            envelope = Bundle.parse(data).content
-            if not isinstance(envelope, Envelope):
-                return False
-            statement = Statement.parse(envelope.payload)
-        except InvalidEvidenceError:
+        Unlike all else, provenance names the moment at which it was made; that of the same
+        invocation will do.
+        """
+        if not isinstance(bundle.content, Envelope):
             return False
-        predicate = statement.predicate
+        if kind != SLSA_PROVENANCE_V1:
+            return bundle.content.payload == statement
+        predicate = Statement.parse(bundle.content.payload).predicate
         metadata = predicate.get("runDetails", {}).get("metadata", {})
-        return (
-            statement.predicate_type == SLSA_PROVENANCE_V1
-            and metadata.get("invocationId") == invocation_id(self._request)
-            and any(
-                self._signer.public.verifies(signature.sig, envelope.signed_bytes)
-                for signature in envelope.signatures
-            )
-        )
+        return bool(metadata.get("invocationId") == invocation_id(self._request))
