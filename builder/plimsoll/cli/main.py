@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 
 import click
 
 from plimsoll.errors import Error
+from plimsoll.lazygroup import LazyGroup
 
 #: Command name → (``module:attribute``, one-line help). The help stands here too so that
 #: ``plimsoll --help`` imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
     "attest": ("plimsoll.cli.sign:attest", "Attest something about an image."),
     "build": ("plimsoll.builder.cli.build:build", "Build an image into a file or a directory."),
-    "lock": ("plimsoll.builder.cli.lock:lock", "Write down exactly which packages are meant."),
-    "operator": ("plimsoll.operator.cli:operator", "Run the Kubernetes operator."),
-    "package": ("plimsoll.builder.cli.package:package", "Build packages."),
-    "policy": ("plimsoll.webhook.policycli:policy", "Check policies, and try them on images."),
-    "sign": ("plimsoll.cli.sign:sign", "Sign an image."),
-    "publish": ("plimsoll.builder.cli.build:publish", "Build an image and push it."),
-    "show-config": (
-        "plimsoll.builder.cli.lock:show_config",
-        "Show a configuration with its includes.",
-    ),
-    "show-packages": (
-        "plimsoll.builder.cli.lock:show_packages",
-        "Show which packages a configuration means.",
-    ),
-    "sbom": ("plimsoll.builder.cli.sbom:sbom", "Write the bill of materials of an image."),
-    "step": ("plimsoll.builder.cli.step:step", "Run one step of a build inside a Job."),
-    "verify": ("plimsoll.cli.verify:verify", "Say who signed or attested an image."),
-    "verify-bundle": ("plimsoll.cli.verify:verify_bundle", "Verify a sigstore bundle offline."),
-    "webhook": ("plimsoll.webhook.cli:webhook", "Run the admission webhook."),
     "build-cpio": (
         "plimsoll.builder.cli.rootfs:build_cpio",
         "Build a file tree into a cpio archive.",
@@ -49,38 +30,33 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "plimsoll.builder.cli.keys:install_keys",
         "Find keys of repositories and install them.",
     ),
+    "lock": ("plimsoll.builder.cli.lock:lock", "Write down exactly which packages are meant."),
     "login": ("plimsoll.builder.cli.login:login", "Keep a login for a registry."),
+    "operator": ("plimsoll.operator.cli:operator", "Run the Kubernetes operator."),
+    "package": ("plimsoll.builder.cli.package:package", "Build packages."),
+    "policy": ("plimsoll.webhook.policycli:policy", "Check policies, and try them on images."),
+    "publish": ("plimsoll.builder.cli.build:publish", "Build an image and push it."),
+    "sbom": ("plimsoll.builder.cli.sbom:sbom", "Write the bill of materials of an image."),
+    "show-config": (
+        "plimsoll.builder.cli.lock:show_config",
+        "Show a configuration with its includes.",
+    ),
+    "show-packages": (
+        "plimsoll.builder.cli.lock:show_packages",
+        "Show which packages a configuration means.",
+    ),
+    "sign": ("plimsoll.cli.sign:sign", "Sign an image."),
+    "step": ("plimsoll.builder.cli.step:step", "Run one step of a build inside a Job."),
+    "verify": ("plimsoll.cli.verify:verify", "Say who signed or attested an image."),
+    "verify-bundle": ("plimsoll.cli.verify:verify_bundle", "Verify a sigstore bundle offline."),
     "version": ("plimsoll.builder.cli.version:version", "Say which version this is."),
+    "webhook": ("plimsoll.webhook.cli:webhook", "Run the admission webhook."),
 }
 
 
-class LazyGroup(click.Group):
-    """A group that imports a command when it is used, to keep start-up short."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """All names, sorted."""
-        del ctx
-        return sorted(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return one command."""
-        del ctx
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command = getattr(importlib.import_module(module), attribute)
-        if not isinstance(command, click.Command):
-            raise TypeError(f"{COMMANDS[cmd_name][0]} is no click command")
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table of commands without importing any."""
-        del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name][1]) for name in sorted(COMMANDS)])
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="plimsoll")
 def cli() -> None:
     """Minimal, signed, reproducible container images, and a cluster that runs only those."""
