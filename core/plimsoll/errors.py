@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+
+_ADVICE = {
+    errno.ENOSPC: "free some space, or choose another directory",
+    errno.EDQUOT: "free some of your quota, or choose another directory",
+    errno.ENOENT: "make the directory first, or choose another",
+    errno.EACCES: "choose a directory that you may write, or change its owner",
+    errno.EROFS: "choose a directory that is not read-only",
+}
+
+
+def write_advice(error: OSError) -> str:
+    """What helps when a file could not be written."""
+    return _ADVICE.get(error.errno or 0, "choose another directory")
+
 
 class Error(Exception):
     """Something went wrong that a person can act on.

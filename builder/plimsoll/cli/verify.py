@@ -112,11 +112,18 @@ def verify(
         missing.append(f"no signature{' with these annotations' if notes else ''} is")
     if missing:
         why = "; ".join(f"{one.reason} ({one.source})" for one in verdict.rejections[:5])
-        raise NotVerifiedError(
-            f"{missing[0]} proven for {verdict.digest}",
-            hint=why or "nothing is attached to the image",
+        others = [one.predicate_type for one in verdict.attestations]
+        others += ["a signature"] if verdict.signatures else []
+        found = (
+            f"only {', '.join(dict.fromkeys(others))} is attached"
+            if others
+            else "nothing is attached"
         )
-    facts: list[Any] = [*signatures, *(f for kind in types for f in verdict.attestations_of(kind))]
+        raise NotVerifiedError(
+            f"{missing[0]} proven for {verdict.digest}", hint=why or f"{found} to the image"
+        )
+    wanted = signatures if notes or not types else []
+    facts: list[Any] = [*wanted, *(f for kind in types for f in verdict.attestations_of(kind))]
     rows = [_row(fact) for fact in facts]
     if as_json:
         click.echo(json.dumps({"digest": verdict.digest, "verified": rows}, indent=2))

@@ -11,6 +11,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
+from plimsoll.errors import write_advice
 from plimsoll.http.errors import (
     DigestError,
     HttpConnectionError,
@@ -217,5 +218,5 @@ def _storage(path: Path | None) -> Iterator[None]:
         where = f" {path}" if path is not None else ""
         raise StorageError(
             f"the download could not be stored{where}: {error.strerror or error}",
-            hint="free some space, or choose another directory",
+            hint=write_advice(error),
         ) from error

@@ -9,6 +9,7 @@ import tarfile
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from plimsoll.errors import write_advice
 from plimsoll.oci.errors import LayoutError
 from plimsoll.oci.layout import MARKER, REF_NAME
 from plimsoll.oci.model import Descriptor, Index, Manifest
@@ -73,7 +74,7 @@ def write_archive(layout: Layout, images: Sequence[Tagged], path: Path) -> None:
     except OSError as error:
         raise LayoutError(
             f"cannot write {path}: {error.strerror or error}",
-            hint="free some space, or choose another place",
+            hint=write_advice(error),
         ) from error
     finally:
         with contextlib.suppress(OSError):

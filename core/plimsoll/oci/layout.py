@@ -9,6 +9,7 @@ import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Self
 
+from plimsoll.errors import write_advice
 from plimsoll.oci.digest import check_digest, digest_file, matches
 from plimsoll.oci.errors import InvalidManifestError, LayoutError
 from plimsoll.oci.model import (
@@ -272,7 +273,7 @@ def _written(path: Path) -> Iterator[None]:
     except OSError as error:
         raise LayoutError(
             f"cannot write {path}: {error.strerror or error}",
-            hint="free some space, or choose another directory",
+            hint=write_advice(error),
         ) from error
 
 
