@@ -31,11 +31,11 @@ def add_accounts(tree: Tree, accounts: Accounts, *, root: bool) -> None:
     Raises:
         AccountError: a name or number is taken by another account.
     """
-    passwd, group, shadow = (_lines(tree, f"etc/{f}") for f in ("passwd", "group", "shadow"))
+    passwd, group, shadow = (account_lines(tree, f"etc/{f}") for f in ("passwd", "group", "shadow"))
     before = (list(passwd), list(group))
-    if root and not _has(passwd, "root"):
+    if root and not has_account(passwd, "root"):
         passwd.insert(0, "root:x:0:0:root:/root:/bin/sh")
-    if root and not _has(group, "root"):
+    if root and not has_account(group, "root"):
         group.insert(0, "root:x:0:")
     for item in accounts.groups:
         _claim(group, "group", item.groupname, item.gid)
@@ -51,11 +51,11 @@ def add_accounts(tree: Tree, accounts: Accounts, *, root: bool) -> None:
         if tree.resolve(home) is None:
             tree.directory(home, 0o700, user.uid, gid)
     if passwd != before[0] or not root:
-        tree.overwrite("etc/passwd", _text(passwd))
+        tree.overwrite("etc/passwd", account_text(passwd))
     if group != before[1]:
-        tree.overwrite("etc/group", _text(group))
+        tree.overwrite("etc/group", account_text(group))
     if tree.resolve("etc/shadow") is not None and accounts.users:
-        tree.overwrite("etc/shadow", _text(shadow), 0o640)
+        tree.overwrite("etc/shadow", account_text(shadow), 0o640)
 
 
 def run_as(tree: Tree, accounts: Accounts) -> str:
@@ -64,25 +64,28 @@ def run_as(tree: Tree, accounts: Accounts) -> str:
     for user in accounts.users:
         if user.username == name:
             return str(user.uid)
-    for line in _lines(tree, "etc/passwd"):
+    for line in account_lines(tree, "etc/passwd"):
         fields = line.split(":")
         if len(fields) > 2 and fields[0] == name and name:
             return fields[2]
     return name
 
 
-def _lines(tree: Tree, path: str) -> list[str]:
+def account_lines(tree: Tree, path: str) -> list[str]:
+    """The lines of an account file; none if there is no such file."""
     node = tree.resolve(path)
     if node is None or node.kind is not Type.FILE:
         return []
     return tree.content(node).decode(errors="surrogateescape").splitlines()
 
 
-def _text(lines: Sequence[str]) -> bytes:
+def account_text(lines: Sequence[str]) -> bytes:
+    """An account file of these lines."""
     return "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
 
 
-def _has(lines: Iterable[str], name: str) -> bool:
+def has_account(lines: Iterable[str], name: str) -> bool:
+    """Whether one of the lines is of this name."""
     return any(line.split(":", 1)[0] == name for line in lines)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from plimsoll.builder import accounts, certificates, database, record, rootfs
+from plimsoll.builder import accounts, certificates, database, ldcache, record, rootfs, sysusers
 from plimsoll.builder.tree import Tree
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ def compose(recipe: Recipe) -> Tree:
     rootfs.add_directories(tree)
     rootfs.add_package_settings(tree, recipe.arch, config.contents, recipe.keys)
     accounts.add_accounts(tree, config.accounts, root=not recipe.compat)
+    if not recipe.compat:
+        sysusers.add_declared(tree)
     locked = record.locked(config, recipe.arch.oci, versions, recipe.annotations)
     place = record.COMPAT_PATH if recipe.compat else record.PATH
     tree.write(place, record.dump(locked), 0o444)
@@ -62,4 +64,5 @@ def compose(recipe: Recipe) -> Tree:
     rootfs.add_busybox_links(tree)
     if recipe.compat:
         rootfs.add_devices(tree)
+    ldcache.add_loader_cache(tree, recipe.arch)
     return tree

@@ -36,8 +36,8 @@ from plimsoll.builder.repositories import Repositories
 from plimsoll.builder.sbom import Subject, image_sbom, tool
 from plimsoll.builder.segment import Stored
 from plimsoll.builder.store import CorruptEntryError, StorageError, Store, storage_errors
+from plimsoll.builder.transport import Transport
 from plimsoll.errors import Error
-from plimsoll.http import Http
 from plimsoll.oci.digest import digest_of
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ T = TypeVar("T")
 
 #: Part of every key under which finished images are remembered: what the engine makes of the
 #: same input changes with it.
-OUTPUT_FORMAT = 2
+OUTPUT_FORMAT = 3
 
 
 class UnsupportedError(Error):
@@ -116,7 +116,7 @@ class Engine:
         self.store = Store(settings.cache_dir)
         self.cache = PackageCache(self.store, settings.limits)
         self.logins = Logins()
-        self.http = Http()
+        self.http = Transport(self.logins)
         self.repositories = Repositories(
             self.http,
             self.store,
@@ -172,6 +172,7 @@ class Engine:
             exact=self.settings.compat,
         )
         resolutions = {arch: solved[arch.apk] for arch in archs}
+        keys += self.repositories.discovered.values()
         lock = make_lock(config, resolutions, keys=keys, repositories=repositories, origin=origin)
         return lock, resolutions
 

@@ -1,0 +1,226 @@
+"""The cache of glibc's dynamic loader, ``/etc/ld.so.cache``, as ``ldconfig`` would leave it.
+
+The format is glibc's ``glibc-ld.so.cache1.1`` in the byte order of the architecture: a header, the
+entries in the loader's own order (descending), a table of strings, and an extension that names the
+writer. Libraries in ``glibc-hwcaps`` folders are left to the loader, which finds them by itself.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import io
+import posixpath
+import re
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+from plimsoll.apk.tarfmt import Type
+from plimsoll.arch import Arch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from plimsoll.builder.tree import Node, Tree
+
+PATH = "etc/ld.so.cache"
+_CONFIG = "etc/ld.so.conf"
+_MAGIC = b"glibc-ld.so.cache1.1"
+_EXTENSION_MAGIC = 0xEAA42174
+_WRITER = b"plimsoll"
+_LIBC6 = 3
+_SYSTEM = ("lib", "usr/lib", "lib64", "usr/lib64")
+_LIBRARY = re.compile(r"(?:lib|ld-).*\.so.*")
+_NOT_A_LIBRARY = re.compile(r".*(?:-gdb\.py|\.dpkg-(?:new|tmp)|\.debug)")
+_MAX_INCLUDES = 16
+
+
+class _Abi(NamedTuple):
+    """ELF machine and class, and the flag by which the loader knows its own libraries."""
+
+    machine: str
+    bits: int
+    flag: int
+    little: bool = True
+
+
+_ABIS = {
+    Arch.X86: _Abi("EM_386", 32, 0x0000),
+    Arch.AMD64: _Abi("EM_X86_64", 64, 0x0300),
+    Arch.ARM64: _Abi("EM_AARCH64", 64, 0x0A00),
+    Arch.ARMV6: _Abi("EM_ARM", 32, 0x0900),
+    Arch.ARMV7: _Abi("EM_ARM", 32, 0x0900),
+    Arch.LOONG64: _Abi("EM_LOONGARCH", 64, 0x1200),
+    Arch.PPC64LE: _Abi("EM_PPC64", 64, 0x0500),
+    Arch.RISCV64: _Abi("EM_RISCV", 64, 0x1000),
+    Arch.S390X: _Abi("EM_S390", 64, 0x0400, little=False),
+}
+
+
+class Library(NamedTuple):
+    """One entry: the name that programs ask for, and where the file is (absolute)."""
+
+    name: str
+    path: str
+
+
+def add_loader_cache(tree: Tree, arch: Arch) -> None:
+    """Write the cache, where ``/etc/ld.so.conf`` says that there is a glibc to use it."""
+    if tree.resolve(_CONFIG) is None:
+        return
+    abi = _ABIS[arch]
+    found: list[Library] = []
+    for folder in _folders(tree):
+        found += _libraries(tree, folder, abi)
+    tree.overwrite(PATH, encode(found, arch))
+
+
+def encode(libraries: Iterable[Library], arch: Arch) -> bytes:
+    """The cache file.
+
+    Args:
+        libraries: in order of preference: of two with one name the first is used.
+        arch: whose byte order and flag.
+    """
+    abi = _ABIS[arch]
+    order = "<" if abi.little else ">"
+    # Sorting is stable, so equal names keep their order of preference.
+    ordered = sorted(libraries, key=lambda item: _rank(item.name), reverse=True)
+    ordered = [item for _, group in _groups(ordered) for item in group]
+    start = 48 + 24 * len(ordered)
+    strings = bytearray()
+    places: dict[str, int] = {}
+
+    def place(text: str) -> int:
+        if text not in places:
+            places[text] = start + len(strings)
+            strings.extend(text.encode() + b"\0")
+        return places[text]
+
+    rows = b""
+    for item in ordered:
+        value = place(item.path)
+        # A name that ends the path is found there.
+        inside = item.path.endswith(f"/{item.name}")
+        key = (
+            value + len(item.path.encode()) - len(item.name.encode())
+            if inside
+            else place(item.name)
+        )
+        rows += struct.pack(f"{order}iIIIQ", _LIBC6 | abi.flag, key, value, 0, 0)
+    extension = start + len(strings) + (-len(strings) % 4)
+    head = struct.pack(
+        f"{order}20sIIB3xI12x",
+        _MAGIC,
+        len(ordered),
+        len(strings),
+        2 if abi.little else 3,
+        extension,
+    )
+    tail = struct.pack(f"{order}IIIIII", _EXTENSION_MAGIC, 1, 0, 0, extension + 24, len(_WRITER))
+    return head + rows + bytes(strings) + bytes(-len(strings) % 4) + tail + _WRITER
+
+
+def _groups(ordered: Sequence[Library]) -> list[tuple[str, list[Library]]]:
+    """Runs of one name; the same file under one name counts once."""
+    groups: dict[str, dict[Library, None]] = {}
+    for item in ordered:
+        groups.setdefault(item.name, {})[item] = None
+    return [(name, list(items)) for name, items in groups.items()]
+
+
+def _rank(name: str) -> tuple[tuple[int, int], ...]:
+    """The loader's order of names: numbers by value, and after all other characters."""
+    return tuple(
+        (256, int(part)) if part.isdecimal() else (ord(part), 0)
+        for part in re.findall(r"[0-9]+|[^0-9]", name)
+    )
+
+
+def _folders(tree: Tree) -> Iterator[str]:
+    """Folders with libraries, each once, those of the configuration first."""
+    seen = set()
+    for folder in (*_configured(tree, _CONFIG, [0]), *_SYSTEM):
+        real = tree.real(folder, last=True)
+        node = tree.nodes.get(real)
+        if real in seen or node is None or node.kind is not Type.DIRECTORY:
+            continue
+        seen.add(real)
+        yield folder.strip("/")
+
+
+def _configured(tree: Tree, path: str, depth: list[int]) -> Iterator[str]:
+    """The folders of a configuration file and of those that it includes."""
+    node = tree.resolve(path)
+    depth[0] += 1
+    if node is None or node.kind is not Type.FILE or depth[0] > _MAX_INCLUDES:
+        return
+    for raw in tree.content(node).decode(errors="replace").splitlines():
+        line = raw.partition("#")[0].strip()
+        word, _, rest = line.partition(" ")
+        if word == "include":
+            for pattern in rest.split():
+                full = (
+                    pattern if pattern.startswith("/") else f"{posixpath.dirname(path)}/{pattern}"
+                )
+                full = full.strip("/")
+                parent = posixpath.dirname(full)
+                names = sorted(
+                    item.path
+                    for item in tree.children(tree.real(parent, last=True))
+                    if fnmatch.fnmatchcase(posixpath.basename(item.path), posixpath.basename(full))
+                    and posixpath.dirname(item.path) == tree.real(parent, last=True)
+                )
+                for name in names:
+                    yield from _configured(tree, name, depth)
+        elif line and word != "hwcap":
+            for folder in re.split(r"[\s:,]+", line):
+                if folder.startswith("/"):
+                    yield folder.partition("=")[0]
+
+
+def _libraries(tree: Tree, folder: str, abi: _Abi) -> list[Library]:
+    real = tree.real(folder, last=True)
+    below = f"{real}/"
+    found: dict[str, Library] = {}
+    for node in sorted(tree.children(real), key=lambda n: n.path):
+        name = node.path[len(below) :]
+        if "/" in name or not _LIBRARY.fullmatch(name) or _NOT_A_LIBRARY.fullmatch(name):
+            continue
+        target = tree.resolve(node.path)
+        if target is None or target.kind not in {Type.FILE, Type.HARDLINK}:
+            continue
+        own = _soname(tree, target, abi)
+        if own is None:
+            continue
+        # A link for developers keeps its own name, so that dlopen() finds it.
+        soname = name if node.kind is Type.SYMLINK and name.endswith(".so") else own or name
+        place = soname if tree.resolve(f"{real}/{soname}") is not None else name
+        found.setdefault(soname, Library(soname, f"/{folder}/{place}"))
+    return list(found.values())
+
+
+def _soname(tree: Tree, node: Node, abi: _Abi) -> str | None:
+    """The name that a shared library has for itself, ``""`` for none; ``None`` if it is none."""
+    content = tree.content(node)
+    if not content.startswith(b"\x7fELF"):
+        return None
+    from elftools.common.exceptions import ELFError  # noqa: PLC0415  (only with a glibc)
+    from elftools.elf.dynamic import DynamicSegment  # noqa: PLC0415
+    from elftools.elf.elffile import ELFFile  # noqa: PLC0415
+
+    try:
+        file = ELFFile(io.BytesIO(content))
+        if (file["e_type"], file["e_machine"], file.elfclass, file.little_endian) != (
+            "ET_DYN", abi.machine, abi.bits, abi.little,
+        ):  # fmt: skip
+            return None
+        for segment in file.iter_segments("PT_DYNAMIC"):
+            if not isinstance(segment, DynamicSegment):
+                return None
+            for tag in segment.iter_tags("DT_SONAME"):
+                name = str(getattr(tag, "soname", ""))
+                return name if re.fullmatch(r"[^\x00-\x20/\x7f]{1,255}", name) else ""
+    except (ELFError, struct.error, ValueError, KeyError, AttributeError, OverflowError):
+        # Whatever is no sound library is nothing for the loader either.
+        return None
+    return ""
