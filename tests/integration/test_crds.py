@@ -86,6 +86,7 @@ def test_a_good_one_is_accepted_with_defaults(plane):
     assert spec["image"] == {"contents": {"packages": ["a"]}, "accounts": {"run-as": 65532}}
 
 
+KEYLESS = {"signingConfig": {"inline": "{}"}, "trustedRoot": {"inline": "{}"}}
 URL = {"url": "https://p.example/os", "keys": [{"name": "k.rsa.pub", "data": "PEM"}]}
 
 
@@ -98,6 +99,23 @@ URL = {"url": "https://p.example/os", "keys": [{"name": "k.rsa.pub", "data": "PE
         ({"image": {"contents": {"package": []}}}, 'unknown field "spec.image.contents.package"'),
         ({"image": {"include": "x.yaml"}}, 'unknown field "spec.image.include"'),
         ({"attest": {"sbom": True}}, "attest needs signing"),
+        ({"signing": {}}, "exactly one of keySecret, keyless"),
+        (
+            {"signing": {"keySecret": {"name": "c"}, "keyless": KEYLESS}},
+            "exactly one of keySecret, keyless",
+        ),
+        (
+            {"signing": {"keyless": {**KEYLESS, "trustedRoot": {}}}},
+            "exactly one of inline, configMap",
+        ),
+        ({"signing": {"keyless": {"signingConfig": {"inline": "{}"}}}}, "trustedRoot: Required"),
+        (
+            {
+                "signing": {"keyless": KEYLESS},
+                "output": {"repository": "registry.example/app", "legacySignatures": True},
+            },
+            "legacySignatures needs signing.keySecret",
+        ),
         ({"output": {}}, "spec.output.repository: Required value"),
         ({"output": {"repository": "registry.example/app:tag"}}, "spec.output.repository"),
         ({"output": {"repository": "registry.example/app", "tags": []}}, "spec.output.tags"),

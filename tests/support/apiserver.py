@@ -36,6 +36,22 @@ class ControlPlane:
     kubeconfig: Path
     folder: Path
 
+    @property
+    def url(self) -> str:
+        """The API server."""
+        return str(json.loads(self.kubeconfig.read_text())["clusters"][0]["cluster"]["server"])
+
+    @property
+    def certificate(self) -> str:
+        """The API server's certificate and authority (PEM)."""
+        return (self.folder / "certs" / "apiserver.crt").read_text()
+
+    def publish_issuer(self) -> None:
+        """Let anybody read the keys of ServiceAccount tokens, as clusters with an issuer do."""
+        role = "system:service-account-issuer-discovery"
+        who = ("--clusterrole", role, "--group", "system:unauthenticated")
+        self.kubectl("create", "clusterrolebinding", "issuer", *who)
+
     def kubeconfig_of(self, user: str) -> Path:
         """A kubeconfig of one of ``users``."""
         config = json.loads(self.kubeconfig.read_text())
@@ -64,7 +80,7 @@ class ControlPlane:
 
 @contextmanager
 def control_plane(
-    folder: Path, *options: str, users: Sequence[str] = ()
+    folder: Path, *options: str, users: Sequence[str] = (), reachable_issuer: bool = False
 ) -> Iterator[ControlPlane]:
     """Start a control plane; stop it at the end.
 
@@ -72,6 +88,8 @@ def control_plane(
         folder: for everything.
         options: further ones of the API server.
         users: names of users without any right yet.
+        reachable_issuer: name the API server itself as the issuer of ServiceAccount tokens, so
+            that others on this machine can fetch its keys.
     """
     etcd_client, etcd_peer, port = _free_ports(3)
     token = secrets.token_hex(16)
@@ -87,6 +105,7 @@ def control_plane(
     )
     etcd_url = f"http://127.0.0.1:{etcd_client}"
     server = f"https://127.0.0.1:{port}"
+    issuer = server if reachable_issuer else "https://kubernetes.default.svc"
     with ExitStack() as stack:
         _start(
             stack,
@@ -110,7 +129,8 @@ def control_plane(
             f"--secure-port={port}",
             f"--cert-dir={folder / 'certs'}",
             f"--token-auth-file={folder / 'tokens.csv'}",
-            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-issuer={issuer}",
+            *([f"--service-account-jwks-uri={server}/openid/v1/jwks"] if reachable_issuer else []),
             f"--service-account-key-file={folder / 'sa.key'}",
             f"--service-account-signing-key-file={folder / 'sa.key'}",
             "--service-cluster-ip-range=10.96.0.0/24",

@@ -1,0 +1,168 @@
+"""The seal step signs as its ServiceAccount: real API server, real sigstore servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from apiserver import control_plane
+from apk_repository import Repository
+from gotools import tool
+from operator_world import SETTINGS, World
+from plimsoll.api.imagebuild import Build, BuildInputs
+from plimsoll.operator.jobs import service_account, step_job
+from registries import crane_registry
+from sigstore_servers import kubernetes_issuer, sigstore_servers
+
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("control-plane")]
+
+PLIMSOLL = Path(sys.executable).parent / "plimsoll"
+SEALER = "https://kubernetes.io/namespaces/default/serviceaccounts/plimsoll-seal"
+KEYLESS = {
+    "signingConfig": {"configMap": {"name": "sigstore", "key": "signing_config.json"}},
+    "trustedRoot": {"configMap": {"name": "sigstore", "key": "trusted_root.json"}},
+}
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory):
+    with control_plane(tmp_path_factory.mktemp("plane"), reachable_issuer=True) as plane:
+        plane.publish_issuer()
+        for name in ("plimsoll-build", "plimsoll-seal"):
+            body = json.dumps(service_account("default", name))
+            plane.kubectl("apply", "-f", "-", stdin=body)
+        yield plane
+
+
+@pytest.fixture(scope="module")
+def servers(plane):
+    with sigstore_servers(kubernetes_issuer(plane.url, plane.certificate)) as running:
+        yield running
+
+
+def token(plane, account="plimsoll-seal", audience="sigstore"):
+    return plane.kubectl("create", "token", account, "--audience", audience).stdout
+
+
+def seal_job():
+    """The Job as the operator makes it."""
+    build = Build(
+        id="app-1-abcdef",
+        number=1,
+        reason="Configuration",
+        state="Running",
+        started_at=datetime.now(UTC),
+        inputs=BuildInputs(generation=1, configuration="c", repositories="r", output="o"),
+    )
+    job = step_job(World(signing={"keyless": KEYLESS}).desired, build, "seal", SETTINGS)
+    job["metadata"]["namespace"] = "default"
+    return job
+
+
+def test_the_api_server_takes_the_job_with_its_token(plane):
+    body = json.dumps(seal_job())
+    done = plane.kubectl("apply", "--dry-run=server", "-o", "json", "-f", "-", stdin=body)
+    pod = json.loads(done.stdout)["spec"]["template"]["spec"]
+    assert pod["serviceAccountName"] == "plimsoll-seal"
+    (volume,) = (one for one in pod["volumes"] if "projected" in one)
+    assert "serviceAccountToken" in volume["projected"]["sources"][-1]
+
+
+def run(*argv, status=0, **environ):
+    done = subprocess.run(
+        [str(word) for word in argv],
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == status, f"{argv}: {done.stdout}\n{done.stderr}"
+    return done.stdout if status == 0 else done.stderr
+
+
+class Steps:
+    """The steps of one build, run as processes."""
+
+    def __init__(self, folder, host):
+        self.folder = folder
+        repository = Repository(folder / "repo")
+        repository.add("base", {"etc/os-release": "ID=test\n"}, licenses=("MIT",))
+        repository.write()
+        self.image = f"{host}/team/app"
+        keys = {repository.key.name: repository.key.public_pem().decode()}
+        request = {
+            "buildId": "b1",
+            "name": "app",
+            "namespace": "default",
+            "uid": "1-2-3",
+            "image": {"contents": {"packages": ["base"]}},
+            "repositories": [{"url": str(repository.root), "keys": keys}],
+            "archs": ["amd64"],
+            "output": {"repository": self.image, "tags": ["latest"]},
+            "started": datetime.now(UTC).isoformat(),
+            "builderId": "https://plimsoll.dev/test",
+        }
+        (folder / "request.json").write_text(json.dumps(request))
+        plan = self.step("plan")
+        lock = ("--plan-lock", plan["lock"])
+        done = self.step("assemble", "--arch", "amd64", *lock)
+        self.arguments = (*lock, "--assembled", json.dumps(done))
+
+    def step(self, name, *arguments, status=0):
+        result = self.folder / "result.json"
+        files = ("--request", self.folder / "request.json", "--result", result)
+        cache = str(self.folder / "cache")
+        run(PLIMSOLL, "step", name, *files, *arguments, status=status, PLIMSOLL_CACHE_DIR=cache)
+        return json.loads(result.read_text())
+
+
+def test_seal_signs_as_its_service_account(plane, servers, tmp_path):
+    mounted = tmp_path / "signing"
+    mounted.mkdir()
+    for path in (servers.signing_config, servers.trusted_root):
+        (mounted / path.name).write_bytes(path.read_bytes())
+    (mounted / "token").write_text(token(plane, audience="other"))
+    with crane_registry() as registry:
+        steps = Steps(tmp_path, registry.host)
+        arguments = (*steps.arguments, "--keyless", mounted)
+        failure = steps.step("seal", *arguments, status=3)
+        assert failure["reason"] == "SigningServiceFailed"
+        assert "another audience" in failure["message"] or "audience?" in failure["message"]
+
+        (mounted / "token").write_text(token(plane))
+        sealed = steps.step("seal", *arguments)
+        assert sealed["signed"]
+        image = f"{steps.image}@{sealed['digest']}"
+        root = ("--trusted-root", servers.trusted_root, "--insecure-ignore-sct")
+        ours = (*root, "--identity", SEALER, "--issuer", plane.url)
+        assert f"signature by {SEALER}" in run(PLIMSOLL, "verify", image, *ours)
+        for kind in ("spdxjson", "slsaprovenance1"):
+            run(PLIMSOLL, "verify", image, *ours, "--type", kind)
+        who = ("--certificate-identity", SEALER, "--certificate-oidc-issuer", plane.url)
+        stamped = (*root, *who, "--use-signed-timestamps")
+        run(tool("cosign"), "verify", *stamped, image)
+        run(tool("cosign"), "verify-attestation", *stamped, "--type", "spdxjson", image)
+
+        def attached():
+            found = run(tool("cosign"), "tree", image)
+            return found.count("sha256:")
+
+        before = attached()
+        assert steps.step("seal", *arguments) == sealed, "another try"
+        assert attached() == before, "what is attached already is not attached again"
+
+        other = (*root, "--identity", SEALER.replace("seal", "build"), "--issuer", plane.url)
+        assert "not trusted here" in run(PLIMSOLL, "verify", image, *other, status=1)
+
+        request = json.loads((tmp_path / "request.json").read_text())
+        request["output"]["legacySignatures"] = True
+        (tmp_path / "request.json").write_text(json.dumps(request))
+        failure = steps.step("seal", *arguments, status=3)
+        assert "legacy signatures need a key" in failure["message"]
