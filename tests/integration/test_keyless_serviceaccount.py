@@ -13,6 +13,7 @@ import pytest
 
 from apiserver import control_plane
 from apk_repository import Repository
+from cluster_sigstore import cluster_sigstore
 from gotools import tool
 from operator_world import SETTINGS, World
 from plimsoll.api.imagebuild import Build, BuildInputs
@@ -22,6 +23,7 @@ from sigstore_servers import kubernetes_issuer, sigstore_servers
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("control-plane")]
 
+ROOT = Path(__file__).parents[2]
 PLIMSOLL = Path(sys.executable).parent / "plimsoll"
 SEALER = "https://kubernetes.io/namespaces/default/serviceaccounts/plimsoll-seal"
 KEYLESS = {
@@ -166,3 +168,54 @@ def test_seal_signs_as_its_service_account(plane, servers, tmp_path):
         (tmp_path / "request.json").write_text(json.dumps(request))
         failure = steps.step("seal", *arguments, status=3)
         assert "legacy signatures need a key" in failure["message"]
+
+
+def test_objects_that_make_a_cluster_use_a_sigstore(plane_inside, tmp_path):
+    """The issuer has a name that only pods resolve, as in most clusters."""
+
+    def kubectl(*arguments):
+        return plane_inside.kubectl(*arguments).stdout
+
+    with cluster_sigstore(kubectl) as sigstore:
+        assert sigstore.issuer == "https://kubernetes.default.svc.cluster.local"
+        config_map = sigstore.config_map("default")
+        policy = {
+            "apiVersion": "plimsoll.dev/v1alpha1",
+            "kind": "ClusterImagePolicy",
+            "metadata": {"name": "keyless"},
+            "spec": {"images": [{"glob": "**"}], "authorities": [sigstore.authority("default")]},
+        }
+        build = {
+            "apiVersion": "plimsoll.dev/v1alpha1",
+            "kind": "ImageBuild",
+            "metadata": {"name": "app", "namespace": "default"},
+            "spec": {
+                "image": {"contents": {"packages": ["a"]}},
+                "output": {"repository": "registry.example/app"},
+                "signing": sigstore.signing,
+            },
+        }
+        for body in (config_map, sigstore.trust_root(), policy, build):
+            plane_inside.kubectl("apply", "-f", "-", stdin=json.dumps(body))
+        for name, text in config_map["data"].items():
+            (tmp_path / name).write_text(text)
+        (tmp_path / "token").write_text(token(plane_inside))
+        with crane_registry() as registry:
+            steps = Steps(tmp_path, registry.host)
+            sealed = steps.step("seal", *steps.arguments, "--keyless", tmp_path)
+            image = f"{steps.image}@{sealed['digest']}"
+            root = ("--trusted-root", sigstore.servers.trusted_root, "--insecure-ignore-sct")
+            who = ("--identity", sigstore.subject("default"), "--issuer", sigstore.issuer)
+            run(PLIMSOLL, "verify", image, *root, *who)
+
+
+@pytest.fixture
+def plane_inside(tmp_path_factory):
+    with control_plane(tmp_path_factory.mktemp("inside")) as plane:
+        plane.kubectl("apply", "-f", str(ROOT / "crds"))
+        for kind in ("imagebuilds", "trustroots", "clusterimagepolicies"):
+            crd = f"crd/{kind}.plimsoll.dev"
+            plane.kubectl("wait", "--for=condition=Established", crd, "--timeout=30s")
+        body = json.dumps(service_account("default", "plimsoll-seal"))
+        plane.kubectl("apply", "-f", "-", stdin=body)
+        yield plane

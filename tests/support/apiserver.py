@@ -105,7 +105,7 @@ def control_plane(
     )
     etcd_url = f"http://127.0.0.1:{etcd_client}"
     server = f"https://127.0.0.1:{port}"
-    issuer = server if reachable_issuer else "https://kubernetes.default.svc"
+    issuer = server if reachable_issuer else "https://kubernetes.default.svc.cluster.local"
     with ExitStack() as stack:
         _start(
             stack,
