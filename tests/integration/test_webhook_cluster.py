@@ -114,6 +114,7 @@ def world(tmp_path_factory):
                 timeout=5.0,
                 drain_seconds=0.0,
                 failure_seconds=0.0,
+                exception_namespaces=frozenset({"kube-public"}),
                 insecure_registries=frozenset({registry.host, private.host}),
             ),
             address,
@@ -321,6 +322,59 @@ async def test_a_policy_that_cannot_be_honoured_says_so_and_refuses(running):
     await eventually(
         lambda: ready_condition(world, "keyless")["status"] == "True", "the change to be seen"
     )
+
+
+def namespaced(kind, namespace, spec):
+    return {
+        "apiVersion": "plimsoll.dev/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": "own", "namespace": namespace},
+        "spec": spec,
+    }
+
+
+async def test_policies_and_exceptions_of_namespaces(running):
+    world = running
+    image = await push_image(world.registry, "namespaced", "1", "a")
+    await asyncio.to_thread(world.cosign.sign, image)
+    await asyncio.to_thread(world.apply, policy("signed", key_policy(world.cosign.public_key)))
+    await eventually(lambda: world.create(pod(image))[0], "the policy of the cluster")
+    tight = namespaced("ImagePolicy", "team", key_policy(world.stranger.public_key))
+    await asyncio.to_thread(world.apply, tight)
+    await eventually(lambda: not world.create(pod(image))[0], "the policy of the namespace")
+    ok, said = await admitted(world, pod(image))
+    assert not ok
+    assert "kubectl get imagepolicy -n team own" in said
+    await asyncio.to_thread(world.plane.kubectl, "delete", "imagepolicy", "-n", "team", "own")
+    await eventually(lambda: world.create(pod(image))[0], "the policy to go")
+    unsigned = await push_image(world.registry, "namespaced", "2", "b")
+    assert not (await admitted(world, pod(unsigned)))[0]
+    spec = {
+        "policies": ["signed"],
+        "images": [{"glob": unsigned}],
+        "namespaces": ["team"],
+        "reason": "a vendor signs next week",
+        "until": "2999-01-01T00:00:00Z",
+    }
+    # A namespace that nobody allowed to except anything.
+    await asyncio.to_thread(world.apply, namespaced("ImagePolicyException", "team", spec))
+
+    def condition():
+        item = world.plane.get("imagepolicyexceptions", "-n", "team", "own")
+        return ((item.get("status") or {}).get("conditions") or [None])[0]
+
+    found = await eventually(condition, "a condition")
+    assert (found["status"], "do not count" in found["message"]) == ("False", True)
+    assert not (await admitted(world, pod(unsigned)))[0]
+    await asyncio.to_thread(world.apply, namespaced("ImagePolicyException", "kube-public", spec))
+    await eventually(lambda: world.create(pod(unsigned))[0], "the exception")
+    ok, said = await admitted(world, pod(unsigned))
+    assert ok
+    assert "kube-public/own until 2999-01-01" in said
+    for namespace in ("team", "kube-public"):
+        arguments = ("delete", "imagepolicyexception", "-n", namespace, "own")
+        await asyncio.to_thread(world.plane.kubectl, *arguments)
+    await eventually(lambda: not world.create(pod(unsigned))[0], "the exception to go")
 
 
 _CASES = json.loads((shared("policy") / "index.json").read_text())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from plimsoll.api import imagebuild, packagerepo
 from plimsoll.api.meta import AGE, READY, REASON, Column, Definition
 from plimsoll.api.policy import ClusterImagePolicySpec, PolicyStatus
+from plimsoll.api.policyexception import ImagePolicyExceptionSpec
 from plimsoll.api.trustroot import TrustRootSpec
 
 CLUSTER_IMAGE_POLICY = Definition(
@@ -26,6 +27,29 @@ CLUSTER_IMAGE_POLICY = Definition(
     ),
 )
 
+IMAGE_POLICY = Definition(
+    kind="ImagePolicy",
+    plural="imagepolicies",
+    description=(
+        "What images of one namespace must satisfy beside the policies of the cluster. It can only "
+        "tighten: it admits nothing that those refuse."
+    ),
+    spec=ClusterImagePolicySpec,
+    status=PolicyStatus,
+    short_names=("ip",),
+    columns=(Column("Mode", ".spec.mode"), READY, REASON, AGE),
+)
+
+IMAGE_POLICY_EXCEPTION = Definition(
+    kind="ImagePolicyException",
+    plural="imagepolicyexceptions",
+    description="Images that need not satisfy some policies of the cluster for a time.",
+    spec=ImagePolicyExceptionSpec,
+    status=PolicyStatus,
+    short_names=("ipe",),
+    columns=(Column("Until", ".spec.until", "date"), READY, REASON, AGE),
+)
+
 TRUST_ROOT = Definition(
     kind="TrustRoot",
     plural="trustroots",
@@ -40,5 +64,7 @@ DEFINITIONS: tuple[Definition, ...] = (
     imagebuild.DEFINITION,
     packagerepo.DEFINITION,
     CLUSTER_IMAGE_POLICY,
+    IMAGE_POLICY,
+    IMAGE_POLICY_EXCEPTION,
     TRUST_ROOT,
 )

@@ -488,8 +488,9 @@ class ClusterImagePolicySpec(StrictModel):
     policy: PolicyText | None = None
     """Rule over what all authorities found."""
 
-    mode: Literal["enforce", "warn"] = "enforce"
-    """``enforce`` refuses an image that fails, ``warn`` admits it with a warning."""
+    mode: Literal["enforce", "warn", "audit"] = "enforce"
+    """``enforce`` refuses an image that fails, ``warn`` admits it with a warning, ``audit`` says so
+    in the audit log, the webhook's log and its metrics only."""
 
     match: Annotated[list[MatchResource], Field(max_length=32)] | None = None
     """Only these kinds of object, all when empty. Workloads (Deployments and the like) are only

@@ -53,6 +53,13 @@ _DEFAULT = Settings()
     help="TrustRoot for policies that name none; else the public instance of Sigstore.",
 )
 @click.option(
+    "--exception-namespace",
+    "exception_namespaces",
+    multiple=True,
+    envvar="PLIMSOLL_WEBHOOK_EXCEPTION_NAMESPACES",
+    help="Namespace whose ImagePolicyExceptions count; the variable has several with spaces.",
+)
+@click.option(
     "--allow-no-authorities",
     is_flag=True,
     help="Let a policy without authorities admit the images it matches.",
@@ -89,6 +96,7 @@ def webhook(  # noqa: PLR0913  one parameter for each option
     pod_pull_secrets: bool,
     sigstore_policies: bool,
     default_trust_root: str,
+    exception_namespaces: tuple[str, ...],
     allow_no_authorities: bool,
     success_seconds: float,
     failure_seconds: float,
@@ -123,6 +131,7 @@ def webhook(  # noqa: PLR0913  one parameter for each option
         pod_pull_secrets=pod_pull_secrets,
         sigstore_policies=sigstore_policies,
         default_trust_root=default_trust_root,
+        exception_namespaces=frozenset(exception_namespaces),
         allow_no_authorities=allow_no_authorities,
         success_seconds=success_seconds,
         failure_seconds=failure_seconds,

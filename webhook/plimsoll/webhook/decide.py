@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
@@ -128,7 +129,17 @@ class Decider:
             lines = (f"image {image} is refused: {error}",)
             verdict = ImageVerdict(lines) if review.is_pod else ImageVerdict(warnings=lines)
             return _Checked(verdict, image)
-        matching = policies.matching(reference, review)
+        found = policies.matching(reference, review)
+        covered = any(not policy.namespace for policy in found)
+        now = datetime.now(UTC)
+        excepted = [
+            (policy, exception)
+            for policy in found
+            if (exception := policies.exception(policy, reference, review.namespace, now))
+        ]
+        notes = tuple(exception.told(image, policy.name) for policy, exception in excepted)
+        skipped = [policy for policy, _ in excepted]
+        matching = tuple(policy for policy in found if policy not in skipped)
         stage = Stage()
         try:
             async with asyncio.timeout_at(until):
@@ -140,13 +151,13 @@ class Decider:
         except TimeoutError:
             seconds = f"{self._settings.deadline:.1f} s"
             why = f"no answer within {seconds} from {stage.what}; try again"
-            return self._undecided(image, review, matching, why)
+            return self._undecided(image, review, matching, why, covered=covered)
         except Error as error:
-            return self._undecided(image, review, matching, str(error))
+            return self._undecided(image, review, matching, str(error), covered=covered)
         except Exception as error:
             log.exception("defect", image=image)
             why = f"a defect of the webhook ({type(error).__name__}); its log says more"
-            return self._undecided(image, review, matching, why)
+            return self._undecided(image, review, matching, why, covered=covered)
         names = {(one.group, one.name) for one in matching if review.is_pod or one.targets}
         verdict = combine(
             judged.image,
@@ -154,18 +165,26 @@ class Decider:
             self._settings.no_match,
             binding=lambda one: (one.group, one.policy) in names,
             is_pod=review.is_pod,
+            covered=covered,
         )
+        verdict = ImageVerdict(verdict.refusals, (*notes, *verdict.warnings))
         return _Checked(verdict, image, judged.digest, judged.verdicts)
 
     def _undecided(
-        self, image: str, review: Review, matching: Sequence[CompiledPolicy], why: str
+        self,
+        image: str,
+        review: Review,
+        matching: Sequence[CompiledPolicy],
+        why: str,
+        *,
+        covered: bool,
     ) -> _Checked:
         """What is not known is refused, unless no policy could refuse it anyway."""
         enforcing = [p for p in matching if p.enforce and (review.is_pod or p.targets)]
         names = ", ".join(f'"{policy.name}"' for policy in enforcing or matching)
         about = f" for policy {names}" if names else ""
         line = f"image {image} could not be checked{about}: {why}"
-        if enforcing or not matching:
+        if enforcing or not matching or (review.is_pod and not covered):
             return _Checked(ImageVerdict(refusals=(line,)), image, undecided=True)
         return _Checked(ImageVerdict(warnings=(line,)), image, undecided=True)
 

@@ -41,6 +41,9 @@ class PolicyVerdict:
     reason: str = ""
     """Why not, as the end of a sentence."""
 
+    audit: bool = False
+    """Whether who makes the pod is told nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class ImageVerdict:
@@ -69,16 +72,19 @@ def evaluate(
         now: UTC; the present by default.
     """
     reason = "; ".join(_failures(policy, proven, now or datetime.now(UTC)))
-    return PolicyVerdict(policy.name, policy.group, policy.enforce, not reason, reason)
+    return PolicyVerdict(
+        policy.name, policy.group, policy.enforce, not reason, reason, policy.audit
+    )
 
 
-def combine(
+def combine(  # noqa: PLR0913  what is known about the object, by name
     image: str,
     verdicts: Sequence[PolicyVerdict],
     no_match: NoMatch,
     *,
     binding: Callable[[PolicyVerdict], bool] = lambda _: True,
     is_pod: bool = True,
+    covered: bool | None = None,
 ) -> ImageVerdict:
     """Judge one image by all policies that match it.
 
@@ -89,13 +95,15 @@ def combine(
         binding: whether an enforcing policy can refuse this object; otherwise it only foretells
             what will become of the object's pods.
         is_pod: whether the object runs the image itself.
+        covered: whether a policy of the cluster matches; one of a namespace admits nothing that
+            would be refused without it. By default, whether there is a verdict.
     """
-    if not verdicts:
-        return _unmatched(image, no_match, is_pod=is_pod)
-    refusals: list[str] = []
-    warnings: list[str] = []
+    outside = ImageVerdict()
+    if not (bool(verdicts) if covered is None else covered):
+        outside = _unmatched(image, no_match, is_pod=is_pod)
+    refusals, warnings = list(outside.refusals), list(outside.warnings)
     for verdict in verdicts:
-        if verdict.passed:
+        if verdict.passed or verdict.audit:
             continue
         if not verdict.enforce:
             warnings.append(f'image {image} fails policy "{verdict.policy}": {verdict.reason}')
@@ -123,11 +131,14 @@ def _unmatched(image: str, no_match: NoMatch, *, is_pod: bool) -> ImageVerdict:
 def refusal(image: str, verdict: PolicyVerdict) -> str:
     """One line: the image, the policy, what was missing, and the command that shows more."""
     kind = "clusterimagepolicy"
-    if verdict.group != GROUP:
+    namespace, slash, name = verdict.policy.rpartition("/")
+    if slash:
+        kind = f"imagepolicy -n {namespace}"
+    elif verdict.group != GROUP:
         kind = f"{kind}.{verdict.group}"
     return (
         f'image {image} refused by policy "{verdict.policy}": {verdict.reason}; see: '
-        f"kubectl get {kind} {verdict.policy} -o yaml | "
+        f"kubectl get {kind} {name} -o yaml | "
         f"plimsoll policy test --policy - --image {image}"
     )
 
@@ -135,7 +146,9 @@ def refusal(image: str, verdict: PolicyVerdict) -> str:
 def by_tag(policy: CompiledPolicy) -> PolicyVerdict:
     """The verdict on an image by tag, of a policy that wants digests."""
     reason = "the pod must name it by digest (IMAGE@sha256:…)"
-    return PolicyVerdict(policy.name, policy.group, policy.enforce, passed=False, reason=reason)
+    return PolicyVerdict(
+        policy.name, policy.group, policy.enforce, passed=False, reason=reason, audit=policy.audit
+    )
 
 
 def _failures(

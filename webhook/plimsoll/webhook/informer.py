@@ -27,7 +27,7 @@ class GoneError(KubeError):
 
 
 class Informer:
-    """All objects of one cluster-scoped resource.
+    """All objects of one resource, of all namespaces.
 
     After the first list the last known objects stay in use however long the server is away.
 
@@ -59,7 +59,7 @@ class Informer:
 
     @property
     def objects(self) -> Mapping[str, dict[str, Any]]:
-        """Objects by name, as last seen."""
+        """Objects by name (``NAMESPACE/NAME`` where they have one), as last seen."""
         return self._objects
 
     async def run(self) -> None:
@@ -92,7 +92,7 @@ class Informer:
                 f"{self.path}?limit={_PAGE}" + (f"&continue={token}" if token else "")
             )
             metadata = page.get("metadata") or {}
-            objects |= {item["metadata"]["name"]: item for item in page.get("items") or []}
+            objects |= {_key(item["metadata"]): item for item in page.get("items") or []}
             token = metadata.get("continue") or ""
             if not token:
                 self._replace(objects)
@@ -120,11 +120,17 @@ class Informer:
             metadata = item.get("metadata") or {}
             version = str(metadata.get("resourceVersion") or version)
             if kind in {"ADDED", "MODIFIED"}:
-                self._objects = {**self._objects, metadata["name"]: item}
+                self._objects = {**self._objects, _key(metadata): item}
             elif kind == "DELETED":
-                self._objects = {k: v for k, v in self._objects.items() if k != metadata["name"]}
+                gone = _key(metadata)
+                self._objects = {k: v for k, v in self._objects.items() if k != gone}
             else:
                 continue
             self.problem = ""
             self._changed()
         return version
+
+
+def _key(metadata: Mapping[str, Any]) -> str:
+    namespace, name = metadata.get("namespace") or "", str(metadata["name"])
+    return f"{namespace}/{name}" if namespace else name

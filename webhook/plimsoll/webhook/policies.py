@@ -49,6 +49,8 @@ class EvidenceSource:
 
     tag_prefix: str = ""
     pull_secrets: tuple[str, ...] = ()
+    as_pod: bool = False
+    """Read with the pod's logins, as the policy is not the administrator's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,12 @@ class CompiledPolicy:
 
     fault: str = ""
     """Why no image can pass, or empty."""
+
+    namespace: str = ""
+    """Of a namespaced policy: the only one whose pods it is about."""
+
+    audit: bool = False
+    """Whether it says nothing to who makes a pod."""
 
     rules: Require = NOTHING
     """What the evidence in ``require`` must say."""
@@ -132,6 +140,7 @@ def compile_policy(  # noqa: PLR0913  surroundings, by name
     secrets: Secrets,
     *,
     group: str = GROUP,
+    namespace: str = "",
     trust: Trust | None = None,
     allow_no_authorities: bool = False,
 ) -> CompiledPolicy:
@@ -139,20 +148,24 @@ def compile_policy(  # noqa: PLR0913  surroundings, by name
     try:
         model = read_spec(spec, allow_no_authorities=allow_no_authorities)
     except PolicyInvalidError as error:
-        return broken_policy(name, spec, group, str(error))
+        return broken_policy(name, spec, group, str(error), namespace)
     faults = list(unsupported(model))
+    if namespace:
+        faults += _beyond_a_namespace(model)
     authorities = []
     compiler = AuthorityCompiler(group, secrets, trust or KnownRoots())
     for index, authority in enumerate(model.authorities or []):
         try:
-            authorities.append(_authority(authority, index, compiler))
+            authorities.append(_authority(authority, index, compiler, as_pod=bool(namespace)))
         except ValueError as error:
             text = f"spec.authorities[{index}]{error}"
             faults += [] if any(text.startswith(one) for one in faults) else [text]
     policy = CompiledPolicy(
         name=name,
         group=group,
-        enforce=model.mode != "warn",
+        enforce=model.mode == "enforce",
+        audit=model.mode == "audit",
+        namespace=namespace,
         globs=tuple(Glob(pattern.glob) for pattern in model.images or [] if pattern.glob),
         targets=tuple(compile_target(match) for match in model.match or []),
         authorities=tuple(authorities),
@@ -198,7 +211,9 @@ def needs_of(spec: Any) -> Needs:
     return Needs(frozenset(secrets), frozenset(roots))
 
 
-def broken_policy(name: str, spec: Any, group: str, fault: str) -> CompiledPolicy:
+def broken_policy(
+    name: str, spec: Any, group: str, fault: str, namespace: str = ""
+) -> CompiledPolicy:
     """A policy that refuses what it can be seen to match; everything, if that is not clear."""
     fields = spec if isinstance(spec, dict) else {}
     globs: list[Glob] = []
@@ -209,7 +224,9 @@ def broken_policy(name: str, spec: Any, group: str, fault: str) -> CompiledPolic
     policy = CompiledPolicy(
         name=name,
         group=group,
-        enforce=fields.get("mode") != "warn",
+        enforce=fields.get("mode") not in {"warn", "audit"},
+        audit=fields.get("mode") == "audit",
+        namespace=namespace,
         globs=tuple(globs) or (Glob("**"),),
         targets=(),
         authorities=(),
@@ -235,7 +252,22 @@ def unsupported(spec: ClusterImagePolicySpec) -> Iterator[str]:
                 yield f"{path}.attestations[{number}].policy (a rule in {language}) {later}"
 
 
-def _authority(authority: Authority, index: int, compiler: AuthorityCompiler) -> CompiledAuthority:
+def _beyond_a_namespace(spec: ClusterImagePolicySpec) -> Iterator[str]:
+    """What would let a namespace reach into the webhook's own."""
+    for index, authority in enumerate(spec.authorities or []):
+        path = f"spec.authorities[{index}]"
+        ca_cert = authority.keyless.ca_cert if authority.keyless is not None else None
+        for field, holder in (("key", authority.key), ("keyless.ca-cert", ca_cert)):
+            if holder is not None and holder.secret_ref is not None:
+                yield f"{path}.{field}.secretRef is not read for a namespace; give data"
+        for number, source in enumerate(authority.source or []):
+            if source.signature_pull_secrets:
+                yield f"{path}.source[{number}].signaturePullSecrets are not read for a namespace"
+
+
+def _authority(
+    authority: Authority, index: int, compiler: AuthorityCompiler, *, as_pod: bool
+) -> CompiledAuthority:
     name = authority.name or f"authority-{index}"
     if authority.static is not None:
         return CompiledAuthority(
@@ -244,7 +276,7 @@ def _authority(authority: Authority, index: int, compiler: AuthorityCompiler) ->
     return CompiledAuthority(
         name=name,
         trusted=compiler.compile(authority),
-        sources=tuple(_sources(authority)) or (EvidenceSource(),),
+        sources=tuple(_sources(authority, as_pod=as_pod)) or (EvidenceSource(as_pod=as_pod),),
         format=authority.signature_format,
         attestations=tuple(
             (entry.name or "", _predicate_type(entry.predicate_type or ""))
@@ -253,7 +285,7 @@ def _authority(authority: Authority, index: int, compiler: AuthorityCompiler) ->
     )
 
 
-def _sources(authority: Authority) -> Iterator[EvidenceSource]:
+def _sources(authority: Authority, *, as_pod: bool) -> Iterator[EvidenceSource]:
     for index, source in enumerate(authority.source or []):
         names = tuple(ref.name for ref in source.signature_pull_secrets or [] if ref.name)
         repository = ""
@@ -262,7 +294,7 @@ def _sources(authority: Authority) -> Iterator[EvidenceSource]:
                 repository = Reference.repository_of(source.oci).name
             except InvalidReferenceError as error:
                 raise ValueError(f".source[{index}].oci: {error}") from error
-        yield EvidenceSource(repository, source.tag_prefix or "", names)
+        yield EvidenceSource(repository, source.tag_prefix or "", names, as_pod)
 
 
 def _predicate_type(text: str) -> str:

@@ -94,7 +94,7 @@ def _object(document: Any, source: str) -> PolicyObject:
     if not isinstance(document, dict):
         raise PolicyFileError(f"{source} is no Kubernetes object")
     version, kind = str(document.get("apiVersion", "")), str(document.get("kind", ""))
-    if version not in _VERSIONS or kind not in {"ClusterImagePolicy", "TrustRoot"}:
+    if version not in _VERSIONS or kind not in {"ClusterImagePolicy", "ImagePolicy", "TrustRoot"}:
         raise PolicyFileError(
             f"{source} is a {kind or 'nothing'} of {version or 'no version'}",
             hint=f"a ClusterImagePolicy or TrustRoot of {GROUP}/{VERSION} is expected",

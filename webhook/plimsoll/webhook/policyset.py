@@ -9,9 +9,11 @@ from plimsoll.webhook.names import spellings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
     from plimsoll.oci.reference import Reference
     from plimsoll.webhook.admission import Review
+    from plimsoll.webhook.exceptions import CompiledException
     from plimsoll.webhook.policies import CompiledPolicy
 
 _REMEMBERED = 10_000
@@ -23,9 +25,16 @@ class PolicySet:
     Args:
         policies: in the order in which messages name them.
         generation: counts changes of policies and keys; for logs and metrics.
+        exceptions: from the policies.
     """
 
-    def __init__(self, policies: Iterable[CompiledPolicy] = (), generation: int = 0) -> None:
+    def __init__(
+        self,
+        policies: Iterable[CompiledPolicy] = (),
+        generation: int = 0,
+        exceptions: Iterable[CompiledException] = (),
+    ) -> None:
+        self.exceptions = tuple(exceptions)
         self.policies = tuple(policies)
         self.generation = generation
         self._by_image: OrderedDict[Reference, tuple[CompiledPolicy, ...]] = OrderedDict()
@@ -46,7 +55,16 @@ class PolicySet:
         return tuple(
             policy
             for policy in self.for_image(reference)
-            if not policy.targets or _targeted(policy, review.resource, review.labels)
+            if (not policy.namespace or policy.namespace == review.namespace)
+            and (not policy.targets or _targeted(policy, review.resource, review.labels))
+        )
+
+    def exception(
+        self, policy: CompiledPolicy, reference: Reference, namespace: str, now: datetime
+    ) -> CompiledException | None:
+        """The exception by which an image need not satisfy a policy."""
+        return next(
+            (one for one in self.exceptions if one.covers(policy, reference, namespace, now)), None
         )
 
 

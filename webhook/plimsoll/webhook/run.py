@@ -56,6 +56,7 @@ async def run(settings: Settings, config: KubeConfig, stop: asyncio.Event | None
             config.namespace,
             sigstore=settings.sigstore_policies,
             default_trust_root=settings.default_trust_root,
+            exception_namespaces=settings.exception_namespaces,
             allow_no_authorities=settings.allow_no_authorities,
         )
         secrets = PullSecrets(api, OwnLogins(), enabled=settings.pod_pull_secrets)

@@ -27,6 +27,7 @@ _JSON = "application/json"
 _WARNING_LENGTH = 256
 _MAX_WARNINGS = 15
 _MAX_MESSAGE = 16_000
+_MAX_AUDIT = 4_000
 
 
 class AdmissionHandler:
@@ -112,6 +113,9 @@ def _response(uid: str, decision: Decision) -> web.Response:
     if decision.digests:
         audit["images"] = " ".join(f"{image}={digest}" for image, digest in decision.digests)
         audit["policies"] = " ".join(sorted({one.policy for one in decision.verdicts}))
+    failed = [one for one in decision.verdicts if not one.passed]
+    if failed:
+        audit["failures"] = "; ".join(f"{one.policy}: {one.reason}" for one in failed)[:_MAX_AUDIT]
     body = admission.answer(
         uid,
         allowed=decision.allowed,

@@ -37,6 +37,9 @@ class Settings:
     default_trust_root: str = ""
     """TrustRoot for policies that name none; empty: the public instance of Sigstore."""
 
+    exception_namespaces: frozenset[str] = frozenset()
+    """Namespaces whose ImagePolicyExceptions count."""
+
     allow_no_authorities: bool = False
     pod_pull_secrets: bool = True
     """Read private registries with the pull secrets of the pod and its ServiceAccount too."""

@@ -12,9 +12,11 @@ import structlog
 
 from plimsoll.api.meta import GROUP, VERSION
 from plimsoll.api.policy import SIGSTORE_GROUP
+from plimsoll.api.policycheck import PolicyInvalidError
 from plimsoll.kube.errors import KubeError
 from plimsoll.webhook.authorities import Secrets
 from plimsoll.webhook.condition import ready_patch
+from plimsoll.webhook.exceptions import CompiledException, compile_exception
 from plimsoll.webhook.informer import Informer
 from plimsoll.webhook.policies import (
     CompiledPolicy,
@@ -28,7 +30,7 @@ from plimsoll.webhook.roots import TrustRoots
 from plimsoll.webhook.trust import DEFAULT, KnownRoots
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from plimsoll.kube.client import KubeClient
 
@@ -47,16 +49,18 @@ class PolicyStore:
         namespace: the webhook's own, where Secrets are read.
         sigstore: honour objects of ``policy.sigstore.dev`` too, where their CRDs exist.
         default_trust_root: name of the TrustRoot for policies that name none.
+        exception_namespaces: namespaces whose exceptions count.
         allow_no_authorities: let a policy without authorities admit what it matches.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  settings, by name
         self,
         api: KubeClient,
         namespace: str,
         *,
         sigstore: bool = True,
         default_trust_root: str = "",
+        exception_namespaces: frozenset[str] = frozenset(),
         allow_no_authorities: bool = False,
     ) -> None:
         self.policies = PolicySet()
@@ -72,6 +76,10 @@ class PolicyStore:
         base = f"/apis/{GROUP}/{VERSION}"
         self._policies = {GROUP: self._informer(f"{base}/clusterimagepolicies")}
         self._roots = {GROUP: self._informer(f"{base}/trustroots")}
+        self._namespaced = self._informer(f"{base}/imagepolicies", optional=True)
+        self._exceptions = self._informer(f"{base}/imagepolicyexceptions", optional=True)
+        self._exception_namespaces = exception_namespaces
+        self._known_exceptions: dict[str, tuple[Any, CompiledException]] = {}
         if sigstore:
             other = f"/apis/{SIGSTORE_GROUP}"
             # The version that is stored: reading it needs no conversion by their controller.
@@ -87,7 +95,14 @@ class PolicyStore:
 
     @property
     def _informers(self) -> list[Informer]:
-        return [*self._policies.values(), *self._roots.values()]
+        own = [self._namespaced, self._exceptions]
+        return [*self._policies.values(), *self._roots.values(), *own]
+
+    def _sources(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """API group, name and object of every policy; namespaced ones have ``/`` in the name."""
+        for group, informer in [*self._policies.items(), (GROUP, self._namespaced)]:
+            for name, item in sorted(informer.objects.items()):
+                yield group, name, item
 
     @property
     def ready(self) -> bool:
@@ -135,11 +150,12 @@ class PolicyStore:
 
     def _find_needs(self) -> None:
         found: dict[tuple[str, str], tuple[Any, Needs]] = {}
-        for group, informer in self._policies.items():
-            for name, item in informer.objects.items():
-                spec, known = item.get("spec"), self._needs.get((group, name))
-                same = known is not None and known[0] == spec
-                found[group, name] = known if same and known else (spec, needs_of(spec))
+        for group, name, item in self._sources():
+            spec, known = item.get("spec"), self._needs.get((group, name))
+            if known is None or known[0] != spec:
+                needs = needs_of(spec)
+                known = (spec, Needs(roots=needs.roots) if "/" in name else needs)
+            found[group, name] = known
         self._needs = found
 
     async def _read_roots(self) -> None:
@@ -176,28 +192,33 @@ class PolicyStore:
         secrets, roots = Secrets(self._namespace, self._secrets), self._trust.roots
         compiled: dict[tuple[str, str], tuple[Any, CompiledPolicy]] = {}
         reports: list[tuple[str, dict[str, Any], str]] = []
-        for group, informer in self._policies.items():
-            for name, item in sorted(informer.objects.items()):
-                key = (group, name)
-                spec = item.get("spec")
-                needs = self._needs[key][1] if key in self._needs else needs_of(spec)
-                used = (
-                    spec,
-                    {one: self._secrets.get(one) for one in needs.secrets},
-                    {one: roots(group, one) for one in needs.roots},
-                )
-                known = self._compiled.get(key)
-                if known is not None and known[0] == used:
-                    compiled[key] = known
-                else:
-                    policy = self._compile_one(group, name, spec, secrets, roots)
-                    compiled[key] = (used, policy)
-                if group == GROUP:
-                    reports.append(("clusterimagepolicies", item, compiled[key][1].fault))
-        if compiled != self._compiled or not self.policies.generation:
+        for group, name, item in self._sources():
+            key = (group, name)
+            spec = item.get("spec")
+            needs = self._needs[key][1] if key in self._needs else needs_of(spec)
+            used = (
+                spec,
+                {one: self._secrets.get(one) for one in needs.secrets},
+                {one: roots(group, one) for one in needs.roots},
+            )
+            known = self._compiled.get(key)
+            if known is not None and known[0] == used:
+                compiled[key] = known
+            else:
+                policy = self._compile_one(group, name, spec, secrets, roots)
+                compiled[key] = (used, policy)
+            if group == GROUP:
+                plural = "imagepolicies" if "/" in name else "clusterimagepolicies"
+                reports.append((plural, item, compiled[key][1].fault))
+        exceptions, faults = self._compile_exceptions()
+        reports += faults
+        changed = compiled != self._compiled or exceptions != self.policies.exceptions
+        if changed or not self.policies.generation:
             self._compiled = compiled
             self.policies = PolicySet(
-                (policy for _, policy in compiled.values()), self.policies.generation + 1
+                (policy for _, policy in compiled.values()),
+                self.policies.generation + 1,
+                exceptions,
             )
             log.info(
                 "policies loaded",
@@ -210,6 +231,29 @@ class PolicyStore:
         for plural, item, fault in reports:
             await self._report(plural, item, fault)
 
+    def _compile_exceptions(
+        self,
+    ) -> tuple[tuple[CompiledException, ...], list[tuple[str, dict[str, Any], str]]]:
+        found: list[CompiledException] = []
+        reports: list[tuple[str, dict[str, Any], str]] = []
+        for key, item in sorted(self._exceptions.objects.items()):
+            namespace, _, name = key.partition("/")
+            fault = ""
+            if namespace not in self._exception_namespaces:
+                fault = f"exceptions in namespace {namespace} do not count"
+            else:
+                # Kept as it was while its object is the same: patterns compare by identity.
+                known, spec = self._known_exceptions.get(key), item.get("spec")
+                try:
+                    if known is None or known[0] != spec:
+                        known = (spec, compile_exception(namespace, name, spec))
+                        self._known_exceptions[key] = known
+                    found.append(known[1])
+                except PolicyInvalidError as error:
+                    fault = str(error)
+            reports.append(("imagepolicyexceptions", item, fault))
+        return tuple(found), reports
+
     def _compile_one(
         self, group: str, name: str, spec: Any, secrets: Secrets, roots: KnownRoots
     ) -> CompiledPolicy:
@@ -219,20 +263,25 @@ class PolicyStore:
                 spec,
                 secrets,
                 group=group,
+                namespace=name.partition("/")[0] if "/" in name else "",
                 trust=roots,
                 allow_no_authorities=self._allow_no_authorities,
             )
         except Exception as error:
             # One policy must not take all the others with it.
             log.exception("defect", policy=name)
-            return broken_policy(name, spec, group, f"a defect of the webhook: {error!r}")
+            namespace = name.partition("/")[0] if "/" in name else ""
+            fault = f"a defect of the webhook: {error!r}"
+            return broken_policy(name, spec, group, fault, namespace)
 
     async def _report(self, plural: str, item: Mapping[str, Any], fault: str) -> None:
         """Write the ``Ready`` condition of an object if it does not say so already."""
         body = ready_patch(item, fault, datetime.now(UTC))
         if body is None:
             return
-        path = f"/apis/{GROUP}/{VERSION}/{plural}/{item['metadata']['name']}/status"
+        metadata = item["metadata"]
+        place = f"namespaces/{metadata['namespace']}/" if metadata.get("namespace") else ""
+        path = f"/apis/{GROUP}/{VERSION}/{place}{plural}/{metadata['name']}/status"
         try:
             await self._api.merge(path, body)
         except KubeError as error:

@@ -196,7 +196,7 @@ class Verifier:
         place, access, wanted = subject.reference, subject.access, subject.wanted
         if source.repository:
             place = Reference.repository_of(source.repository)
-        if source.repository or source.pull_secrets:
+        if (source.repository or source.pull_secrets) and not source.as_pod:
             # Evidence elsewhere is the administrator's affair: the pod's logins stay out of it.
             access = await self._secrets.own(source.pull_secrets)
 
