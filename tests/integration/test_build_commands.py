@@ -19,6 +19,7 @@ from spdx_tools.spdx.validation.document_validator import validate_full_spdx_doc
 from apk_repository import Repository
 from plimsoll.apk.tarfmt import Type
 from plimsoll.apk.writer import PackageFile
+from plimsoll.builder.reproducible import differences
 from plimsoll.cli.main import cli
 from plimsoll.errors import Error
 
@@ -290,3 +291,27 @@ def test_sbom_command(desk):
     same = desk.run("diff", "--exit-code", str(desk.tmp / "a.json"), str(desk.tmp / "b.json"))
     assert "no difference" in same
     desk.run("build", desk.config(), "x/y", "z", "--sbom-formats", "word", status=2)
+
+
+def test_two_unlike_builds_are_the_same(desk):
+    desk.repository.add("more", {f"usr/share/{n}": f"{n}" * 500 for n in range(40)}, origin="more")
+    desk.repository.write()
+    extra = "layering: {strategy: origin, budget: 5}\naccounts:\n  users: [{username: a, uid: 7}]\n"
+    configuration = desk.config("app, more", extra)
+    shown = json.loads(
+        desk.run("verify-image-reproducible", configuration, "--json", "--arch", "amd64,arm64")
+    )
+    assert shown == {"reproducible": True, "different": []}
+
+
+def test_a_build_that_fails_says_why(desk):
+    desk.run("lock", desk.config(), "--output", str(desk.tmp / "lock.json"))
+    next((desk.tmp / "repo").glob("x86_64/app-*.apk")).write_bytes(b"x" * 100)
+    with pytest.raises(Error, match="app"):
+        desk.run(
+            "verify-image-reproducible", desk.config(), "--lockfile", str(desk.tmp / "lock.json")
+        )
+
+
+def test_a_difference_is_named():
+    assert differences({"a": "1", "b": "2"}, {"a": "1", "b": "3", "c": "4"}) == ["b", "c"]

@@ -54,7 +54,10 @@ def file_reference(url: str) -> tuple[Reference, str]:
     Raises:
         OciRepositoryError, InvalidReferenceError: it is no such URL.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise OciRepositoryError(f"this is no URL: {error}") from None
     place, _, file_name = f"{parts.netloc}{parts.path}".rpartition("/")
     place, _, arch = place.rpartition("/")
     if parts.scheme != "oci" or "@" in parts.netloc or "/" not in place or not arch:

@@ -48,6 +48,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sign": ("plimsoll.cli.sign:sign", "Sign an image."),
     "step": ("plimsoll.builder.cli.step:step", "Run one step of a build inside a Job."),
     "verify": ("plimsoll.cli.verify:verify", "Say who signed or attested an image."),
+    "verify-image-reproducible": (
+        "plimsoll.builder.cli.reproducible:verify_image_reproducible",
+        "Build an image twice and compare every byte.",
+    ),
     "verify-bundle": ("plimsoll.cli.verify:verify_bundle", "Verify a sigstore bundle offline."),
     "version": ("plimsoll.builder.cli.version:version", "Say which version this is."),
     "webhook": ("plimsoll.webhook.cli:webhook", "Run the admission webhook."),

@@ -6,7 +6,7 @@ import subprocess
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elf_files import elf
@@ -49,6 +49,7 @@ def test_order_and_flags_of_a_real_cache():
     assert ours == rows
 
 
+@settings(deadline=None)
 @given(st.lists(st.text("ab.09", min_size=1, max_size=6), max_size=8))
 def test_names_are_in_the_loaders_order(names):
     def compare(one, other):

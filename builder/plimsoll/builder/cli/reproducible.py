@@ -1,0 +1,63 @@
+"""``plimsoll verify-image-reproducible``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+
+from plimsoll.builder.cli.options import build_options, config_options, read_inputs
+from plimsoll.builder.cli.report import Report
+
+
+@click.command("verify-image-reproducible")
+@click.argument("config", type=click.Path(path_type=Path))
+@config_options
+@build_options
+def verify_image_reproducible(config: Path, **options: Any) -> None:
+    """Build the image that CONFIG describes twice, and fail unless every byte is the same.
+
+    The builds share the lock and nothing else: cache, time zone, locale, umask, hash seed,
+    temporary folder and number of processors differ. Packages are fetched for each.
+    """
+    from plimsoll.builder.engine import Engine  # noqa: PLC0415  (start-up time)
+    from plimsoll.builder.reproducible import (  # noqa: PLC0415
+        UNLIKE,
+        NotReproducibleError,
+        build_under,
+        differences,
+    )
+
+    inputs = read_inputs(config, options)
+    report = Report(inputs.progress)
+
+    async def lock_now() -> bytes:
+        async with Engine(inputs.settings, report.events) as engine:
+            found, _ = await engine.resolve(inputs.config, inputs.archs, origin=inputs.origin)
+        return found.dump()
+
+    with tempfile.TemporaryDirectory(prefix="plimsoll-twice-") as temporary:
+        root = Path(temporary)
+        if not options["lockfile"]:
+            options["lockfile"] = root / "lock.json"
+            options["lockfile"].write_bytes(asyncio.run(lock_now()))
+        results = []
+        for number, circumstances in enumerate(UNLIKE, start=1):
+            report.say(f"build {number} of {len(UNLIKE)}: {circumstances}")
+            folder = root / str(number)
+            folder.mkdir()
+            results.append(build_under(circumstances, config, options, folder))
+    different = differences(*results)
+    if inputs.as_json:
+        click.echo(json.dumps({"reproducible": not different, "different": different}))
+    if different:
+        raise NotReproducibleError(
+            f"two builds differ in {len(different)} files: {', '.join(different[:10])}",
+            hint="this is a fault of this program: tell its developers, with the lock",
+        )
+    if not inputs.as_json:
+        click.echo(f"{len(results[0])} files are the same, byte for byte")

@@ -1,0 +1,161 @@
+"""Building an image twice under unlike circumstances, and comparing every byte.
+
+Each build is a process of its own with its own empty cache, time zone, locale, umask, hash seed,
+working and temporary folder, and number of processors. Packages are the same: one lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from plimsoll.errors import Error
+
+_CHILD = "from plimsoll.builder.reproducible import child; child()"
+_PATHS = ("cache_dir", "lockfile", "sbom_path")
+
+
+class NotReproducibleError(Error):
+    """Two builds of one lock differ."""
+
+    reason = "NotReproducible"
+
+
+class BuildFailedError(Error):
+    """A build that was to be compared did not come about."""
+
+    reason = "BuildFailed"
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What two builds do not share.
+
+    Attributes:
+        zone: ``TZ``.
+        locale: ``LC_ALL``.
+        umask: of the process.
+        seed: of Python's hashes.
+        processors: how many may be used; 0 for all.
+    """
+
+    zone: str
+    locale: str
+    umask: int
+    seed: int
+    processors: int
+
+
+UNLIKE = (
+    Circumstances("UTC", "C", 0o022, 0, 0),
+    Circumstances("Pacific/Kiritimati", "C.UTF-8", 0o077, 4242, 1),
+)
+
+
+def build_under(
+    circumstances: Circumstances, config: Path, options: dict[str, Any], folder: Path
+) -> dict[str, str]:
+    """Build into a folder of its own; returns what came out: name → SHA-256 (hex).
+
+    Args:
+        circumstances: of this build.
+        config: the configuration.
+        options: of ``plimsoll build``, a lock among them.
+        folder: an empty folder for cache, temporary files and output.
+
+    Raises:
+        BuildFailedError: with what the build said.
+    """
+    for name in ("cache", "tmp", "home", "out"):
+        (folder / name).mkdir()
+    order = {
+        "config": str(config),
+        "options": {**options, "cache_dir": folder / "cache"},
+        "out": folder / "out",
+        "umask": circumstances.umask,
+        "processors": circumstances.processors,
+    }
+    environment = {
+        **os.environ,
+        "TZ": circumstances.zone,
+        "LC_ALL": circumstances.locale,
+        "PYTHONHASHSEED": str(circumstances.seed),
+        "TMPDIR": str(folder / "tmp"),
+        "XDG_CACHE_HOME": str(folder / "home"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", _CHILD],
+        input=json.dumps(order, default=str).encode(),
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip()
+        raise BuildFailedError(
+            f"a build under {circumstances.zone}, {circumstances.locale} failed: {said[-2000:]}",
+            hint="see whether 'plimsoll build' with the same options works",
+        )
+    files = sorted(path for path in (folder / "out").rglob("*") if path.is_file())
+    return {str(p.relative_to(folder / "out")): _sha256(p) for p in files}
+
+
+def differences(one: dict[str, str], other: dict[str, str]) -> list[str]:
+    """Names of what only one build made, or made otherwise."""
+    return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+
+
+def child() -> None:
+    """One build, as standard input orders it."""
+    import asyncio  # noqa: PLC0415  (of the child only)
+    import contextlib  # noqa: PLC0415
+    import locale  # noqa: PLC0415
+
+    order = json.load(sys.stdin)
+    os.umask(order["umask"])
+    with contextlib.suppress(locale.Error):
+        locale.setlocale(locale.LC_ALL, "")
+    if order["processors"]:
+        os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[: order["processors"]]))
+    options = order["options"]
+    for name in _PATHS:
+        options[name] = Path(options[name]) if options.get(name) else None
+    options["include_paths"] = [Path(path) for path in options["include_paths"]]
+    try:
+        asyncio.run(_build(Path(order["config"]), options, Path(order["out"])))
+    except Error as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(1)
+
+
+async def _build(config: Path, options: dict[str, Any], out: Path) -> None:
+    from plimsoll.builder.cli.options import read_inputs  # noqa: PLC0415  (of the child only)
+    from plimsoll.builder.engine import Engine, build_all  # noqa: PLC0415
+    from plimsoll.builder.output import write_layout, write_tar  # noqa: PLC0415
+    from plimsoll.builder.sbomfiles import write_sboms  # noqa: PLC0415
+    from plimsoll.oci.digest import digest_of  # noqa: PLC0415
+
+    inputs = read_inputs(config, options)
+    if inputs.lock is None:
+        raise BuildFailedError("there is no lock to build from")
+    notes = inputs.annotations
+    async with Engine(inputs.settings) as engine:
+        images = await build_all(
+            engine, inputs.config, inputs.lock, inputs.archs, annotations=notes
+        )
+        index = engine.index(inputs.config, images, notes)
+        (out / "layout").mkdir()
+        write_layout(out / "layout", images, index, "latest")
+        write_tar(out / "image.tar", images, index, ["image:latest"], engine.store)
+    write_sboms(out, images, "image", digest_of(index), ("spdx", "cyclonedx"))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

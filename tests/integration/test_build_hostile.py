@@ -1,0 +1,148 @@
+"""Repositories that lie: endless answers, false sizes, links that should lead out of the image."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import tarfile
+
+import pytest
+from aiohttp import web
+
+from apk_repository import Repository
+from plimsoll.api.image import Contents, ImageConfiguration
+from plimsoll.apk.tarfmt import Type
+from plimsoll.apk.writer import PackageFile
+from plimsoll.arch import Arch
+from plimsoll.builder.engine import Engine, Settings, build_all
+from plimsoll.errors import Error
+
+pytestmark = pytest.mark.integration
+
+
+@contextlib.asynccontextmanager
+async def served(handler):
+    app = web.Application()
+    app.router.add_get("/{path:.*}", handler)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def endless(request):
+    response = web.StreamResponse()
+    await response.prepare(request)
+    with contextlib.suppress(ConnectionError):
+        while True:
+            await response.write(b"\x1f\x8b" * 4096)
+    return response
+
+
+def configuration(url, key, *packages):
+    return ImageConfiguration(
+        contents=Contents(repositories=[str(url)], keyring=[str(key)], packages=list(packages))
+    )
+
+
+async def tree_of(tmp, wanted, **settings):
+    async with Engine(Settings(cache_dir=tmp / "cache", **settings)) as engine:
+        lock, _ = await engine.resolve(wanted, [Arch.AMD64])
+        images = await build_all(engine, wanted, lock, [Arch.AMD64])
+        data = gzip.decompress(b"".join(c for layer in images[0].layers for c in layer.chunks()))
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        return {item.name: item for item in tar}
+
+
+@pytest.fixture
+def repository(tmp_path):
+    return Repository(tmp_path / "repo")
+
+
+async def test_an_endless_index(repository, tmp_path):
+    repository.add("app", {"a": "a"})
+    async with served(endless) as url:
+        with pytest.raises(Error, match=r"limit|larger|more than"):
+            await tree_of(
+                tmp_path, configuration(url, repository.key_file, "app"), max_http=1 << 16
+            )
+
+
+async def test_an_endless_package(repository, tmp_path):
+    repository.add("app", {"a": "a"})
+    root = repository.write()
+
+    async def handle(request):
+        if request.path.endswith(".apk"):
+            return await endless(request)
+        return web.FileResponse(root / request.path.lstrip("/"))
+
+    async with served(handle) as url:
+        with pytest.raises(Error):
+            await tree_of(
+                tmp_path, configuration(url, repository.key_file, "app"), max_http=1 << 16
+            )
+    assert not list(tmp_path.rglob("cache/*/tmp/*"))
+
+
+async def test_a_package_of_another_size_than_its_index_says(repository, tmp_path):
+    repository.add("app", {"a": "a" * 5000})
+    root = repository.write()
+    package = next((root / "x86_64").glob("*.apk"))
+    package.write_bytes(package.read_bytes() + b"\0" * 512)
+
+    async def handle(request):
+        return web.FileResponse(root / request.path.lstrip("/"))
+
+    async with served(handle) as url:
+        with pytest.raises(Error):
+            await tree_of(tmp_path, configuration(url, repository.key_file, "app"))
+
+
+async def test_links_of_one_package_under_files_of_another(repository, tmp_path):
+    """What goes below a link of another package stays in the image, wherever the link points."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    repository.add("one", {"srv": f"-> {outside}", "up": "-> ../../../../.."})
+    repository.add("two", {"srv/evil": "evil"})
+    repository.add("three", {"up/tmp/evil": "evil"})
+    repository.write()
+    for other in ("two", "three"):
+        wanted = configuration(repository.root, repository.key_file, "one", other)
+        try:
+            names = await tree_of(tmp_path, wanted)
+        except Error:
+            continue
+        assert not any(name.startswith("/") or ".." in name.split("/") for name in names)
+    assert not list(outside.iterdir())
+
+
+async def test_names_that_differ_in_case_only_are_two_files(repository, tmp_path):
+    repository.add("one", {"etc/Passwd": "1"})
+    repository.add("two", {"etc/passwd": "2"})
+    repository.write()
+    wanted = configuration(repository.root, repository.key_file, "one", "two")
+    assert {"etc/Passwd", "etc/passwd"} <= set(await tree_of(tmp_path, wanted))
+
+
+async def test_owners_special_bits_and_attributes_stay(repository, tmp_path):
+    repository.add(
+        "app",
+        {
+            "var/mail": PackageFile("var/mail", Type.DIRECTORY, mode=0o3775, uid=8, gid=12),
+            "usr/bin/ping": PackageFile(
+                "usr/bin/ping", mode=0o4755, uid=3, gid=4, content=b"ping",
+                xattrs={"security.capability": b"\x01\0\0\2\0 \0\0\0\0\0\0\0\0\0\0\0\0\0\0"},
+            ),
+        },
+    )  # fmt: skip
+    repository.write()
+    found = await tree_of(tmp_path, configuration(repository.root, repository.key_file, "app"))
+    mail, ping = found["var/mail"], found["usr/bin/ping"]
+    assert (mail.mode, mail.uid, mail.gid) == (0o3775, 8, 12)
+    assert (ping.mode, ping.uid, ping.gid) == (0o4755, 3, 4)
+    assert any(key.endswith("security.capability") for key in ping.pax_headers)
