@@ -71,6 +71,7 @@ class Build:
             },
             "started": NOW.isoformat(),
             "builderId": "https://plimsoll.dev/test",
+            "trustedHosts": ["127.0.0.1"],
         }
 
     def step(self, name: str, *arguments: str, status: int = 0) -> dict:
@@ -191,3 +192,12 @@ def test_failures_say_whether_to_try_again(tmp_path, registry, repository):
     assert failure["retryable"]
     build.request["image"]["nonsense"] = 1
     assert build.step("plan", status=3)["reason"] == "InvalidRequest"
+
+
+def test_a_job_asks_no_host_that_only_its_node_should_reach(tmp_path, registry, repository):
+    """Registry and repositories are the words of whoever wrote the ImageBuild."""
+    build = Build(tmp_path, registry, repository)
+    build.request["trustedHosts"] = []
+    failure = build.step("plan", status=3)
+    assert "loopback" in failure["message"]
+    assert failure["retryable"] is False

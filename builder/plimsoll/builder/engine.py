@@ -78,6 +78,7 @@ class Settings:
         limits: what one package may hold.
         compat: make the image that the reference makes.
         build_date: least creation time, seconds since the epoch.
+        trusted_hosts: as ``Transport`` takes them.
     """
 
     cache_dir: Path
@@ -88,6 +89,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     compat: bool = False
     build_date: int = 0
+    trusted_hosts: frozenset[str] | None = None
 
 
 @dataclass(slots=True)
@@ -116,7 +118,7 @@ class Engine:
         self.store = Store(settings.cache_dir)
         self.cache = PackageCache(self.store, settings.limits)
         self.logins = Logins()
-        self.http = Transport(self.logins)
+        self.http = Transport(self.logins, trusted_hosts=settings.trusted_hosts)
         self.repositories = Repositories(
             self.http,
             self.store,

@@ -66,10 +66,22 @@ class Transport(Http):
     Args:
         logins: of hosts, mirrors among them.
         environ: names mirrors, proxies, and registries without TLS.
+        trusted_hosts: where the configuration is somebody else's, the hosts at loopback, link-local
+            or metadata addresses that may be asked; ``None``: a person's own machine, any host.
     """
 
-    def __init__(self, logins: Logins, environ: Mapping[str, str] | None = None) -> None:
-        super().__init__(environ=environ)
+    def __init__(
+        self,
+        logins: Logins,
+        environ: Mapping[str, str] | None = None,
+        *,
+        trusted_hosts: frozenset[str] | None = None,
+    ) -> None:
+        super().__init__(
+            environ=environ,
+            allow_private=trusted_hosts is None,
+            trusted_hosts=trusted_hosts or frozenset(),
+        )
         self._settings = os.environ if environ is None else environ
         self._logins = logins
         self._mirrors = [

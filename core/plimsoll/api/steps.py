@@ -90,6 +90,9 @@ class BuildRequest(Model):
     insecure_registries: list[str] = []
     """Hosts (with port) that are spoken to over plain HTTP."""
 
+    trusted_hosts: list[str] = []
+    """Hosts that may be asked although they are at loopback, link-local or metadata addresses."""
+
 
 class PlanResult(Model):
     """Result of ``plan``."""

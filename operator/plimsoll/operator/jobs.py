@@ -95,6 +95,7 @@ def request(
         previous_inputs_hash=(status.inputs_hash or "") if same else "",
         force=build.force,
         insecure_registries=list(settings.insecure_registries),
+        trusted_hosts=list(settings.trusted_hosts),
     )
 
 

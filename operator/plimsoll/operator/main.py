@@ -52,7 +52,7 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
     metrics = Metrics()
     async with (
         KubeClient(config, agent=wiring.AGENT) as kube,
-        Http(allow_private=False, trusted_hosts=frozenset(settings.trusted_hosts)) as http,
+        Http(allow_private=False, trusted_hosts=frozenset(settings.jobs.trusted_hosts)) as http,
     ):
         recorder = Recorder(kube)
         manager = Manager(

@@ -31,6 +31,8 @@ class JobSettings:
         pull_secrets: names of Secrets to pull it with (``PLIMSOLL_IMAGE_PULL_SECRETS``).
         insecure_registries: hosts with port that are spoken to over plain HTTP
             (``PLIMSOLL_INSECURE_REGISTRIES``).
+        trusted_hosts: hosts of package repositories and registries at addresses that are refused
+            otherwise: loopback, link-local (``PLIMSOLL_TRUSTED_HOSTS``).
         builder_id: SLSA ``builder.id``, made of version and ``PLIMSOLL_CLUSTER_NAME``.
         build_account: ServiceAccount of all Jobs but the sealing one; made where it is missing
             (``PLIMSOLL_BUILD_SERVICE_ACCOUNT``).
@@ -43,6 +45,7 @@ class JobSettings:
     pull_policy: str = "IfNotPresent"
     pull_secrets: tuple[str, ...] = ()
     insecure_registries: tuple[str, ...] = ()
+    trusted_hosts: tuple[str, ...] = ()
     build_account: str = "plimsoll-build"
     seal_account: str = "plimsoll-seal"
     priority_class: str = ""
@@ -59,8 +62,6 @@ class Settings:
         workers: objects reconciled at the same time (``PLIMSOLL_WORKERS``).
         resync: seconds after which an object is looked at with no event
             (``PLIMSOLL_RESYNC_SECONDS``).
-        trusted_hosts: hosts of package repositories at addresses that are refused otherwise:
-            loopback, link-local (``PLIMSOLL_TRUSTED_HOSTS``).
         log_level: ``debug``, ``info``, ``warning`` or ``error`` (``PLIMSOLL_LOG_LEVEL``).
     """
 
@@ -69,7 +70,6 @@ class Settings:
     port: int = 8080
     workers: int = 4
     resync: float = 600.0
-    trusted_hosts: tuple[str, ...] = ()
     log_level: str = "info"
 
     @classmethod
@@ -111,6 +111,7 @@ class Settings:
                 pull_policy=text("IMAGE_PULL_POLICY", "IfNotPresent"),
                 pull_secrets=words("IMAGE_PULL_SECRETS"),
                 insecure_registries=words("INSECURE_REGISTRIES"),
+                trusted_hosts=words("TRUSTED_HOSTS"),
                 builder_id=builder_id(text("CLUSTER_NAME", "default")),
                 build_account=text("BUILD_SERVICE_ACCOUNT", "plimsoll-build"),
                 seal_account=text("SEAL_SERVICE_ACCOUNT", "plimsoll-seal"),
@@ -120,7 +121,6 @@ class Settings:
             port=number("HTTP_PORT", 8080),
             workers=number("WORKERS", 4),
             resync=float(number("RESYNC_SECONDS", 600)),
-            trusted_hosts=words("TRUSTED_HOSTS"),
             log_level=level,
         )
 

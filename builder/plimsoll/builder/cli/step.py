@@ -59,7 +59,7 @@ def plan(request_file: Path, result_file: Path) -> None:
     async def run(request: BuildRequest) -> StepResult:
         from plimsoll.builder.steps.plan import plan as work  # noqa: PLC0415
 
-        async with _engine() as engine:
+        async with _engine(request) as engine:
             return await work(engine, request)
 
     _run(request_file, result_file, run)
@@ -77,7 +77,7 @@ def assemble(request_file: Path, result_file: Path, lock: str, arch: str) -> Non
         from plimsoll.arch import Arch  # noqa: PLC0415
         from plimsoll.builder.steps.assemble import assemble as work  # noqa: PLC0415
 
-        async with _engine() as engine:
+        async with _engine(request) as engine:
             return await work(engine, request, Arch.parse(arch), lock)
 
     _run(request_file, result_file, run)
@@ -175,15 +175,18 @@ async def _signer(key: Path | None, keyless: Path | None) -> AsyncIterator[State
         yield None
 
 
-def _engine() -> Any:
-    """The engine with the cache of this Job."""
+def _engine(request: BuildRequest) -> Any:
+    """The engine with the cache of this Job; it asks no host that only this node should reach."""
     from plimsoll.builder.engine import Engine, Events, Settings  # noqa: PLC0415
     from plimsoll.builder.store import default_cache_dir  # noqa: PLC0415
 
     def say(text: str) -> None:
         click.echo(text, err=True)
 
-    return Engine(Settings(cache_dir=default_cache_dir()), Events(say=say, warn=say))
+    return Engine(
+        Settings(cache_dir=default_cache_dir(), trusted_hosts=frozenset(request.trusted_hosts)),
+        Events(say=say, warn=say),
+    )
 
 
 def _run(

@@ -71,7 +71,12 @@ def read_request(path: Path) -> BuildRequest:
 
 def registry_of(request: BuildRequest) -> Registry:
     """The client for the registry of a request, with docker's logins."""
-    return Registry(Credentials.default(), insecure=frozenset(request.insecure_registries))
+    return Registry(
+        Credentials.default(),
+        insecure=frozenset(request.insecure_registries),
+        allow_private=False,
+        trusted_hosts=frozenset(request.trusted_hosts),
+    )
 
 
 def repository_of(request: BuildRequest) -> Reference:
