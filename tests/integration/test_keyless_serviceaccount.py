@@ -110,6 +110,7 @@ class Steps:
             "output": {"repository": self.image, "tags": ["latest"]},
             "started": datetime.now(UTC).isoformat(),
             "builderId": "https://plimsoll.dev/test",
+            "trustedHosts": ["127.0.0.1"],
         }
         (folder / "request.json").write_text(json.dumps(request))
         plan = self.step("plan")
@@ -164,6 +165,12 @@ def test_seal_signs_as_its_service_account(plane, servers, tmp_path):
         assert "not trusted here" in run(PLIMSOLL, "verify", image, *other, status=1)
 
         request = json.loads((tmp_path / "request.json").read_text())
+        closed = {"trustedHosts": [], "insecureRegistries": [registry.host]}
+        (tmp_path / "request.json").write_text(json.dumps(request | closed))
+        failure = steps.step("seal", *arguments, status=3)
+        assert failure["reason"] == "SigningServiceFailed"
+        assert "loopback" in failure["message"], "its author cannot make the Job ask its node"
+
         request["output"]["legacySignatures"] = True
         (tmp_path / "request.json").write_text(json.dumps(request))
         failure = steps.step("seal", *arguments, status=3)
@@ -207,6 +214,19 @@ def test_objects_that_make_a_cluster_use_a_sigstore(plane_inside, tmp_path):
             root = ("--trusted-root", sigstore.servers.trusted_root, "--insecure-ignore-sct")
             who = ("--identity", sigstore.subject("default"), "--issuer", sigstore.issuer)
             run(PLIMSOLL, "verify", image, *root, *who)
+
+            def judged(body, status):
+                # What the policy names is given beside it.
+                for one in body["spec"]["authorities"]:
+                    one["keyless"].pop("trustRootRef", None)
+                (tmp_path / "policy.json").write_text(json.dumps(body))
+                command = (PLIMSOLL, "policy", "test", "--policy", tmp_path / "policy.json")
+                trust = ("--trust-root", sigstore.servers.trusted_root)
+                run(*command, *trust, "--image", image, status=status)
+
+            judged(policy, 0)
+            policy["spec"]["authorities"] = [sigstore.authority("other-namespace")]
+            judged(policy, 1)
 
 
 @pytest.fixture

@@ -147,6 +147,22 @@ def test_what_cosign_signs_is_verified_by_us(run, servers, issuer, image, tmp_pa
     run(PLIMSOLL, "verify-bundle", "b.json", "file", *as_me(servers, issuer), status=1)
 
 
+def test_what_cosign_signs_into_legacy_tags_is_verified_by_us(
+    run, servers, issuer, image, tmp_path
+):
+    """Certificate and timestamp stand in annotations; cosign 3 reaches no Rekor v2 like that."""
+    services = ("--fulcio-url", servers.fulcio, "--timestamp-server-url", servers.tsa)
+    form = ("--use-signing-config=false", "--new-bundle-format=false", "--tlog-upload=false")
+    token = ("--identity-token", "token", "--yes", "--insecure-skip-verify")
+    run(tool("cosign"), "sign", *services, *form, *token, image)
+    strict = run(PLIMSOLL, "verify", image, *as_me(servers, issuer), status=1)
+    assert "in no trusted transparency log" in strict
+    (tmp_path / "root.json").write_text(json.dumps(servers.root(tlogs=[])))
+    root = ("--trusted-root", "root.json", "--insecure-ignore-sct", "--issuer", issuer.url)
+    assert f"signature by {ME}" in run(PLIMSOLL, "verify", image, *root, "--identity", ME)
+    run(PLIMSOLL, "verify", image, *root, "--identity", "you@example.com", status=1)
+
+
 def test_what_is_said_where_nobody_can_sign(run, servers, issuer, image, tmp_path):
     sign = (PLIMSOLL, "sign", image, "--keyless", *signing(servers))
     assert "there is no OIDC token" in run(*sign, status=1, **NO_CI)

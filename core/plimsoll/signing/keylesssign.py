@@ -163,7 +163,11 @@ class KeylessSigner:
 
 @asynccontextmanager
 async def keyless_signer(
-    config: bytes, root: bytes, token: Path | None = None
+    config: bytes,
+    root: bytes,
+    token: Path | None = None,
+    *,
+    trusted_hosts: frozenset[str] | None = None,
 ) -> AsyncIterator[KeylessSigner]:
     """A signer with its own connections.
 
@@ -171,13 +175,16 @@ async def keyless_signer(
         config: the signing config (JSON).
         root: ``trusted_root.json``.
         token: file with the OIDC token; default: see ``identitytoken.find_token``.
+        trusted_hosts: where somebody else wrote ``config``: refuse loopback, link-local and
+            metadata addresses of all hosts but these. Default: connect to any.
 
     Raises:
         InvalidSigningConfigError: for ``config``.
         InvalidTrustRootError: for ``root``.
     """
     chosen, trusted = SigningConfig.parse(config), TrustRoot.parse(root)
-    async with Http() as http:
+    open_to_all = trusted_hosts is None
+    async with Http(allow_private=open_to_all, trusted_hosts=trusted_hosts or frozenset()) as http:
         yield KeylessSigner(http, chosen, trusted, partial(find_token, token))
 
 

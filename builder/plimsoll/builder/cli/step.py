@@ -132,7 +132,7 @@ def seal(  # noqa: PLR0913, PLR0917  (click passes options as arguments)
         for text in images:
             arch, _, digest = text.partition("=")
             results.append(AssembleResult(arch=arch, digest=digest, size=0, sbom=""))
-        async with _signer(key, keyless) as signer:
+        async with _signer(request, key, keyless) as signer:
             return await work(request, results, lock, signer)
 
     _run(request_file, result_file, run)
@@ -159,7 +159,9 @@ def promote(
 
 
 @asynccontextmanager
-async def _signer(key: Path | None, keyless: Path | None) -> AsyncIterator[StatementSigner | None]:
+async def _signer(
+    request: BuildRequest, key: Path | None, keyless: Path | None
+) -> AsyncIterator[StatementSigner | None]:
     """Who signs, if anybody."""
     if key is not None:
         from plimsoll.signing.privatekey import load_key_directory  # noqa: PLC0415
@@ -169,7 +171,10 @@ async def _signer(key: Path | None, keyless: Path | None) -> AsyncIterator[State
     elif keyless is not None:
         from plimsoll.signing.keylesssign import keyless_signer, read_signing_folder  # noqa: PLC0415
 
-        async with keyless_signer(*read_signing_folder(keyless)) as signer:
+        # The servers are the words of whoever wrote the ImageBuild.
+        hosts = frozenset(request.trusted_hosts)
+        config, root, token = read_signing_folder(keyless)
+        async with keyless_signer(config, root, token, trusted_hosts=hosts) as signer:
             yield signer
     else:
         yield None
