@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 KIND = "packages"
 _XATTR = "SCHILY.xattr."
+# Asking the enumeration itself costs more than all else that is done per file.
+_KINDS = {kind.value.decode(): kind for kind in Type}
 
 
 class FileEntry(NamedTuple):
@@ -58,7 +60,7 @@ class FileEntry(NamedTuple):
     @property
     def kind(self) -> Type:
         """Type of entry."""
-        return Type(self.type.encode())
+        return _KINDS[self.type]
 
     def pax(self) -> dict[str, bytes]:
         """Extended attributes as pax records."""

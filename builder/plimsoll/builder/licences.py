@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import Any
 
 NO_ASSERTION = "NOASSERTION"
@@ -16,12 +17,16 @@ class Licences:
     """
 
     def __init__(self) -> None:
-        from license_expression import (  # type: ignore[import-untyped]  # noqa: PLC0415  (50 ms; untyped)
+        self.extracted: dict[str, dict[str, Any]] = {}
+
+    @cached_property
+    def _licensing(self) -> Any:
+        # Reading the list takes 100 ms, and packages that bring SPDX documents do not need it.
+        from license_expression import (  # type: ignore[import-untyped]  # noqa: PLC0415
             get_spdx_licensing,
         )
 
-        self._licensing = get_spdx_licensing()
-        self.extracted: dict[str, dict[str, Any]] = {}
+        return get_spdx_licensing()
 
     def expression(self, text: str) -> str:
         """A valid expression for what a package declares."""
