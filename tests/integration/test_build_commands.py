@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
 import stat
+import subprocess
+import sys
 import tarfile
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -315,3 +319,29 @@ def test_a_build_that_fails_says_why(desk):
 
 def test_a_difference_is_named():
     assert differences({"a": "1", "b": "2"}, {"a": "1", "b": "3", "c": "4"}) == ["b", "c"]
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_terminal_shows_a_bar_and_is_left_in_order(desk, broken):
+    """Also where the build fails half-way: the cursor must be visible again."""
+    if broken:
+        next((desk.tmp / "repo").glob("x86_64/app-*.apk")).write_bytes(b"x" * 100)
+    plimsoll = str(Path(sys.executable).with_name("plimsoll"))
+    master, slave = os.openpty()
+    shown = b""
+    try:
+        process = subprocess.Popen(
+            [plimsoll, "build", desk.config(), "x.example/app:1", str(desk.tmp / "a.tar")],
+            stderr=slave,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "TERM": "xterm"},
+        )
+        os.close(slave)
+        with contextlib.suppress(OSError):
+            while piece := os.read(master, 4096):
+                shown += piece
+        assert process.wait(60) == int(broken)
+    finally:
+        os.close(master)
+    assert shown.count(b"\x1b[?25l") == shown.count(b"\x1b[?25h")
+    assert broken or b"verified" in shown

@@ -14,6 +14,8 @@ from plimsoll.builder.engine import Events
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.progress import Progress
+
     from plimsoll.builder.lock import Lock, LockedPackage
     from plimsoll.builder.ociimage import ArchImage
 
@@ -29,10 +31,10 @@ def human(size: int) -> str:
 
 
 class Report:
-    """Lines on standard error; a counter that rewrites itself on a terminal.
+    """Lines on standard error; on a terminal a bar beneath them while packages arrive.
 
     Args:
-        mode: ``auto`` (a counter on a terminal, few lines elsewhere), ``plain``, ``none``.
+        mode: ``auto`` (a bar on a terminal, few lines elsewhere), ``plain``, ``none``.
     """
 
     def __init__(self, mode: str) -> None:
@@ -41,8 +43,12 @@ class Report:
         self._fetched = 0
         self._bytes = 0
         self._total = 0
-        self._open_line = False
+        self._bar: Progress | None = None
         self._started = time.monotonic()
+        context = click.get_current_context(silent=True)
+        if context is not None:
+            # However the command ends, the terminal gets its cursor back.
+            context.call_on_close(self._close_bar)
         self.events = Events(say=self.say, warn=self.warn, fetched=self._one_fetched)
 
     @property
@@ -54,14 +60,12 @@ class Report:
         """One line."""
         if self._mode != "none":
             with self._lock:
-                self._end_line()
-                click.echo(text, err=True)
+                self._line(text)
 
     def warn(self, text: str) -> None:
         """One line that is always shown."""
         with self._lock:
-            self._end_line()
-            click.secho(f"warning: {text}", fg="yellow", err=True)
+            self._line(click.style(f"warning: {text}", fg="yellow"))
 
     def resolved(self, lock: Lock) -> None:
         """What was resolved."""
@@ -74,6 +78,8 @@ class Report:
 
     def built(self, images: Sequence[ArchImage]) -> None:
         """What was built."""
+        with self._lock:
+            self._close_bar()
         if self._fetched:
             self.say(f"verified {self._fetched} new packages ({human(self._bytes)})")
         for image in images:
@@ -88,14 +94,49 @@ class Report:
             self._fetched += 1
             self._bytes += package.file_size or 0
             if self._mode == "auto":
-                line = f"\rverified {self._fetched} of {self._total}: {package.name}"
-                click.echo(f"{line:<78.78}", err=True, nl=False)
-                self._open_line = True
+                self._show(package)
 
-    def _end_line(self) -> None:
-        if self._open_line:
-            click.echo("\r" + " " * 78 + "\r", err=True, nl=False)
-            self._open_line = False
+    def _show(self, package: LockedPackage) -> None:
+        if self._bar is None:
+            from rich.console import Console  # noqa: PLC0415  (terminals only; start-up time)
+            from rich.progress import (  # noqa: PLC0415
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                TextColumn,
+                TimeElapsedColumn,
+            )
+
+            self._bar = Progress(
+                TextColumn("verified"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                # Names come from strangers: no markup in them counts.
+                TextColumn("{task.description}", markup=False),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._bar.add_task("", total=self._total or None)
+            self._bar.start()
+        number = self._bar.task_ids[0]
+        self._bar.update(number, completed=self._fetched, description=package.name)
+        if self._fetched >= self._total:
+            self._close_bar()
+
+    def _line(self, text: str) -> None:
+        """Write a line above the bar, if there is one."""
+        if self._bar is None:
+            click.echo(text, err=True)
+        else:
+            from rich.text import Text  # noqa: PLC0415  (only while a bar is shown)
+
+            self._bar.console.print(Text.from_ansi(text), soft_wrap=True)
+
+    def _close_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
 
 
 def summary(images: Sequence[ArchImage], digest: str) -> dict[str, Any]:
