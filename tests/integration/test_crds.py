@@ -83,7 +83,11 @@ def test_a_good_one_is_accepted_with_defaults(plane):
     assert spec["output"]["tags"] == ["latest"]
     assert spec["schedule"]["timeZone"] == "UTC"
     assert spec["job"]["timeout"] == "30m"
-    assert spec["image"] == {"contents": {"packages": ["a"]}, "accounts": {"run-as": 65532}}
+    assert spec["image"] == {
+        "contents": {"packages": ["a"]},
+        "accounts": {"run-as": 65532},
+        "compression": "gzip",
+    }
 
 
 KEYLESS = {"signingConfig": {"inline": "{}"}, "trustedRoot": {"inline": "{}"}}
