@@ -93,6 +93,11 @@ def cluster_sigstore(
     issuer = str(discovery["issuer"])
     with (
         issuer_mirror(discovery, keys) as environ,
-        sigstore_servers(kubernetes_issuer(issuer), address=address, environ=environ) as servers,
+        sigstore_servers(
+            kubernetes_issuer(issuer),
+            address=address,
+            # Fulcio's own gateway is no host to ask a proxy for.
+            environ={**environ, "NO_PROXY": address, "no_proxy": address},
+        ) as servers,
     ):
         yield ClusterSigstore(servers, issuer)

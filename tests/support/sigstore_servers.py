@@ -171,7 +171,10 @@ def sigstore_servers(
 def _fulcio(
     stack: contextlib.ExitStack, folder: Path, address: str, environ: Mapping[str, str]
 ) -> str:
-    port, grpc, metrics = (free_port(address) for _ in range(3))
+    port, metrics = (free_port(address) for _ in range(2))
+    # Its HTTP gateway looks for its gRPC side at 127.0.0.1, whatever the host.
+    inner = "127.0.0.1"
+    grpc = free_port(inner)
     arguments = [
         "serve",
         "--ca=ephemeralca",
@@ -179,7 +182,7 @@ def _fulcio(
         f"--config-path={folder / 'fulcio.json'}",
         f"--host={address}",
         f"--port={port}",
-        f"--grpc-host={address}",
+        f"--grpc-host={inner}",
         f"--grpc-port={grpc}",
         f"--metrics-port={metrics}",
         f"--legacy-unix-domain-socket={folder / 'fulcio.sock'}",

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from scenario import faults, refusals
+from scenario import faults, keyless, refusals
 from scenario.shell import wait_for
-from scenario.world import BUILD, TEAM, World, example
+from scenario.world import BUILD, TEAM, World, example, is_true
 
 PROVENANCE = "https://slsa.dev/provenance/v1"
 SPDX = "https://spdx.dev/Document"
@@ -33,15 +33,10 @@ def build_becomes_ready(world: World) -> str:
     world.kubectl("apply", "-n", TEAM, "-f", "-", stdin=example(world, "imagebuild.yaml"))
     started = time.monotonic()
 
-    def ready() -> dict[str, Any] | None:
-        found: dict[str, Any] = world.get("imagebuild", BUILD, "-n", TEAM)
-        conditions = {c["type"]: c for c in found.get("status", {}).get("conditions", [])}
-        stalled = conditions.get("Stalled", {})
-        if stalled.get("status") == "True":
-            raise AssertionError(f"the build stalled: {stalled['reason']}: {stalled['message']}")
-        return found if conditions.get("Ready", {}).get("status") == "True" else None
-
-    build = wait_for("the ImageBuild to be Ready", ready, seconds=300)
+    what = ("imagebuild", BUILD, "-n", TEAM)
+    build = wait_for(
+        "the ImageBuild to be Ready", lambda: is_true(world, "Ready", *what), seconds=300
+    )
     took = time.monotonic() - started
     world.seen["digest"] = build["status"]["digest"]
     world.seen["repository"] = build["spec"]["output"]["repository"]
@@ -174,5 +169,6 @@ CHECKS: list[Check] = [
     Check("SBOM lists every installed package", sbom_is_complete),
     Check("pod of the image runs as non-root", pod_runs),
     *(Check(name, check) for name, check in refusals.CHECKS),
+    *(Check(name, check) for name, check in keyless.CHECKS),
     *(Check(name, check) for name, check in faults.CHECKS),
 ]

@@ -8,6 +8,7 @@ import os
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cluster import Access
 from gotools import tool
@@ -151,6 +152,18 @@ def own_policy(world: World) -> str:
     }
     kind = {"apiVersion": "plimsoll.dev/v1alpha1", "kind": "ClusterImagePolicy"}
     return json.dumps({**kind, "metadata": {"name": "plimsoll"}, "spec": spec})
+
+
+def is_true(world: World, condition: str, *what: str) -> dict[str, Any] | None:
+    """The object, once it has the condition for its newest generation."""
+    found: dict[str, Any] = world.get(*what)
+    conditions = {c["type"]: c for c in found.get("status", {}).get("conditions", [])}
+    seen = conditions.get(condition, {})
+    stalled = conditions.get("Stalled", {})
+    if stalled.get("status") == "True":
+        raise AssertionError(f"the build stalled: {stalled['reason']}: {stalled['message']}")
+    current = seen.get("observedGeneration") == found["metadata"]["generation"]
+    return found if current and seen.get("status") == "True" else None
 
 
 def example(world: World, name: str) -> str:
