@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 echo "· the demo takes about 20 minutes the first time (Go tools), 3 minutes after"
 make -s venv
+.venv/bin/python -m scenario --check
 .venv/bin/python -m debian
 .venv/bin/python -m gotools kubernetes etcd registry cosign helm pause sigstore
 exec .venv/bin/python -m scenario

@@ -1,4 +1,7 @@
-"""``python -m scenario``: prepare the world, keep every promise, print the table."""
+"""``python -m scenario [--check]``: prepare the world, keep every promise, print the table.
+
+With ``--check`` only whether it can run here, before anything long is begun.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,8 @@ def main() -> int:
         cluster = connect(state / "cluster", say)
         if isinstance(cluster, Cluster) and (why := unsupported()):
             raise ClusterError(f"no cluster can be started here: {why}. {HOW}")
+        if "--check" in sys.argv[1:]:
+            return 0
         world = prepare(cluster, say, work)
     except FAULTS as error:
         console.print(f"error: {error}", style="red", markup=False, highlight=False)
