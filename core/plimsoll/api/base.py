@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic.alias_generators import to_camel
 
 
@@ -27,3 +29,16 @@ class StrictModel(Model):
     """A model of what a person writes: unknown fields are errors."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class Section(StrictModel):
+    """A mapping in a person's YAML: an empty value means "not set"."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_empty(cls, data: Any) -> Any:
+        if data is None:
+            return {}
+        if isinstance(data, dict):
+            return {key: value for key, value in data.items() if value is not None}
+        return data

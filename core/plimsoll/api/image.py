@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from plimsoll.api.base import StrictModel
+from plimsoll.api.base import Section
 
 _FILE_NAME = re.compile(r"[a-zA-Z0-9_-]+[a-zA-Z0-9_.-]*")
 _MAX_ID = 2**32 - 2
@@ -72,19 +72,10 @@ def _plain(value: Any) -> Any:
     return value
 
 
-class _Section(StrictModel):
-    """A mapping of the configuration: keys as declared; an empty value means "not set"."""
+class _Section(Section):
+    """A mapping of the configuration: keys as declared."""
 
     model_config = ConfigDict(alias_generator=_plain)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_empty(cls, data: Any) -> Any:
-        if data is None:
-            return {}
-        if isinstance(data, dict):
-            return {key: value for key, value in data.items() if value is not None}
-        return data
 
 
 class NamedContent(_Section):

@@ -29,7 +29,7 @@ def load_object(
         raise InvalidManifestError(f"{what} has {len(data)} bytes, more than {max_size} allowed")
     try:
         value = json.loads(
-            data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
+            data.decode("utf-8"), object_pairs_hook=unique, parse_constant=no_constant
         )
     except (ValueError, RecursionError) as error:
         problem = (
@@ -48,7 +48,8 @@ def dump(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Hook of ``json.loads``: ``ValueError`` for a key that stands twice in one object."""
     result = dict(pairs)
     if len(result) != len(pairs):
         keys = [key for key, _ in pairs]
@@ -57,7 +58,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _no_constant(name: str) -> Any:
+def no_constant(name: str) -> Any:
+    """Hook of ``json.loads``: ``ValueError`` for NaN and infinities, which JSON has not."""
     raise ValueError(f"{name} is no JSON number")
 
 

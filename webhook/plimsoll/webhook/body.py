@@ -7,6 +7,7 @@ import re
 from itertools import accumulate
 from typing import Any
 
+from plimsoll.oci.strictjson import no_constant, unique
 from plimsoll.webhook.errors import BadReviewError
 
 MAX_BODY = 3 * 1024 * 1024
@@ -30,7 +31,7 @@ def decode(body: bytes) -> dict[str, Any]:
     if _depth(body) > MAX_DEPTH and _depth(_STRINGS.sub(b"", body)) > MAX_DEPTH:
         raise BadReviewError(f"the request is nested more than {MAX_DEPTH} levels deep")
     try:
-        value = json.loads(body, object_pairs_hook=_unique, parse_constant=_no_constant)
+        value = json.loads(body, object_pairs_hook=unique, parse_constant=no_constant)
     except ValueError as error:
         raise BadReviewError(f"the request is no valid JSON: {str(error)[:200]}") from None
     if not isinstance(value, dict):
@@ -41,16 +42,3 @@ def decode(body: bytes) -> dict[str, Any]:
 def _depth(body: bytes) -> int:
     """How deep brackets are nested; those in strings are counted too."""
     return max(accumulate(map(_STEPS.__getitem__, body.translate(None, _NOT_BRACKETS))), default=0)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in result if keys.count(key) > 1)
-        raise ValueError(f"the key {twice[:60]!r} stands twice in one object")
-    return result
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, model_validator
+from pydantic import BeforeValidator, ConfigDict
 
-from plimsoll.api.base import StrictModel
+from plimsoll.api import base
 from plimsoll.api.image import Text
 
 
@@ -14,19 +14,10 @@ def _dashed(name: str) -> str:
     return name.replace("_", "-")
 
 
-class Section(StrictModel):
-    """A mapping of the configuration: keys with dashes; an empty value means "not set"."""
+class Section(base.Section):
+    """A mapping of the configuration: keys with dashes."""
 
     model_config = ConfigDict(alias_generator=_dashed)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_empty(cls, data: Any) -> Any:
-        if data is None:
-            return {}
-        if isinstance(data, dict):
-            return {key: value for key, value in data.items() if value is not None}
-        return data
 
 
 def _fill(value: Any) -> Any:
