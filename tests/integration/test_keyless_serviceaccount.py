@@ -16,7 +16,7 @@ from apk_repository import Repository
 from cluster_sigstore import cluster_sigstore
 from gotools import tool
 from operator_world import SETTINGS, World
-from plimsoll.api.imagebuild import Build, BuildInputs
+from plimsoll.api.imagebuildstatus import Build, BuildInputs
 from plimsoll.operator.jobs import service_account, step_job
 from registries import crane_registry
 from sigstore_servers import kubernetes_issuer, sigstore_servers

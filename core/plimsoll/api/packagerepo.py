@@ -17,39 +17,9 @@ from plimsoll.api.meta import (
     Definition,
     Duration,
     ObjectMeta,
-    cel,
     listed_by,
 )
-
-Url = Annotated[str, StringConstraints(max_length=2048, pattern=r"^https?://[^\s@]+$")]
-"""An http or https URL without user and password."""
-
-
-class RepositoryKey(StrictModel):
-    """A public key that may sign a repository, inline or by URL."""
-
-    model_config = cel(
-        ("has(self.data) != has(self.url)", "expected exactly one of data, url"),
-    )
-
-    name: Annotated[
-        str,
-        StringConstraints(
-            min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_@][A-Za-z0-9_.@+-]*$"
-        ),
-    ]
-    """File name of the key, as signatures name it: ``example-4a6a0840.rsa.pub``."""
-
-    data: Annotated[str, StringConstraints(max_length=8192)] | None = None
-    """The key as PEM text."""
-
-    url: Annotated[str, StringConstraints(max_length=2048, pattern=r"^https://\S+$")] | None = None
-    """An https URL that serves the key."""
-
-
-Keys = Annotated[
-    list[RepositoryKey], Field(min_length=1, max_length=16, json_schema_extra=listed_by("name"))
-]
+from plimsoll.api.repository import Keys, Url
 
 
 class Upstream(StrictModel):

@@ -14,7 +14,7 @@ from plimsoll.operator.state import Event
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from plimsoll.api.imagebuild import Build, ImageBuildStatus
+    from plimsoll.api.imagebuildstatus import Build, ImageBuildStatus
     from plimsoll.operator.reconcile import Look
 
 Truth = Literal["True", "False", "Unknown"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from pydantic import ValidationError
 
-from plimsoll.api.imagebuild import ImageBuild, ImageBuildStatus, image_build
+from plimsoll.api.imagebuild import ImageBuild, image_build
 from plimsoll.api.packagerepo import PackageRepo
 from plimsoll.kube.errors import KubeError
 from plimsoll.kube.paths import path
@@ -23,6 +23,7 @@ from plimsoll.operator.state import Create, Observed, Plan
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from plimsoll.api.imagebuildstatus import ImageBuildStatus
     from plimsoll.kube.client import KubeClient
     from plimsoll.operator.metrics import Metrics
     from plimsoll.operator.recorder import Recorder

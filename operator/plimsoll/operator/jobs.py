@@ -18,7 +18,8 @@ from plimsoll.operator.signingvolume import inline_documents, signing_source
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from plimsoll.api.imagebuild import Build, BuildInputs, ImageBuild
+    from plimsoll.api.imagebuild import ImageBuild
+    from plimsoll.api.imagebuildstatus import Build, BuildInputs
     from plimsoll.api.steps import StepName
     from plimsoll.arch import Arch
     from plimsoll.operator.settings import JobSettings

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
-from plimsoll.api.imagebuild import BuildFailure
+from plimsoll.api.imagebuildstatus import BuildFailure
 from plimsoll.api.steps import (
     EXIT_PERMANENT,
     AssembleResult,
@@ -31,7 +31,8 @@ R = TypeVar("R", PlanResult, AssembleResult, SealResult, PromoteResult)
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from plimsoll.api.imagebuild import Build, ImageBuild
+    from plimsoll.api.imagebuild import ImageBuild
+    from plimsoll.api.imagebuildstatus import Build
     from plimsoll.api.steps import StepName
     from plimsoll.arch import Arch
     from plimsoll.operator.settings import JobSettings

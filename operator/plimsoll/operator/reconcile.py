@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from plimsoll.api.imagebuild import (
+from plimsoll.api.imagebuildstatus import (
     ArchImage,
     Build,
     BuildInputs,
     BuildRecord,
-    ImageBuild,
     ImageBuildStatus,
 )
 from plimsoll.api.meta import REQUESTED_AT
@@ -27,6 +26,7 @@ from plimsoll.operator.state import Action, Delete, Observed, Plan
 from plimsoll.operator.trigger import next_schedule, retry_delay, trigger
 
 if TYPE_CHECKING:
+    from plimsoll.api.imagebuild import ImageBuild
     from plimsoll.operator.progress import Progress
     from plimsoll.operator.settings import JobSettings
     from plimsoll.operator.sources import Configuration, Repositories

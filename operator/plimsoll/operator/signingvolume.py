@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from plimsoll.api.imagebuild import Document, Keyless, Signing
+    from plimsoll.api.signingspec import Document, Keyless, Signing
 
 #: The shortest life that Kubernetes gives a token; the kubelet renews the file.
 _TOKEN_SECONDS = 600

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from plimsoll.api.imagebuild import ImageBuild
-    from plimsoll.api.packagerepo import PackageRepo, RepositoryKey
+    from plimsoll.api.packagerepo import PackageRepo
+    from plimsoll.api.repository import RepositoryKey
     from plimsoll.operator.state import Observed
 
 DEFAULT_ARCHS = ("amd64", "arm64")

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
-    from plimsoll.api.imagebuild import ImageBuildStatus
+    from plimsoll.api.imagebuildstatus import ImageBuildStatus
     from plimsoll.api.packagerepo import PackageRepo
 
 JobPhase = Literal["waiting", "running", "succeeded", "failed"]

@@ -16,7 +16,8 @@ from plimsoll.operator.sources import InvalidSpecError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from plimsoll.api.imagebuild import BuildReason, ImageBuild
+    from plimsoll.api.imagebuild import ImageBuild
+    from plimsoll.api.imagebuildstatus import BuildReason
     from plimsoll.operator.sources import Configuration, Repositories
 
 FIRST_RETRY = timedelta(minutes=1)

@@ -4,7 +4,7 @@ import re
 import pytest
 
 from operator_world import SETTINGS, START, World
-from plimsoll.api.imagebuild import Build, BuildInputs
+from plimsoll.api.imagebuildstatus import Build, BuildInputs
 from plimsoll.arch import Arch
 from plimsoll.operator.jobs import build_id, job_name, service_account, step_job
 from plimsoll.operator.settings import JobSettings

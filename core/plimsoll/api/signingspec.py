@@ -1,0 +1,78 @@
+"""Who signs an image, as people say it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+from plimsoll.api.base import StrictModel
+from plimsoll.api.meta import LocalReference, ObjectName, cel
+
+
+class ConfigMapEntry(StrictModel):
+    """An entry of a ConfigMap of the same namespace."""
+
+    name: ObjectName
+    """Name of the ConfigMap."""
+
+    key: Annotated[
+        str, StringConstraints(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")
+    ]
+    """The entry."""
+
+
+class Document(StrictModel):
+    """A JSON document: inline, or in a ConfigMap."""
+
+    model_config = cel(
+        ("has(self.inline) != has(self.configMap)", "expected exactly one of inline, configMap"),
+    )
+
+    inline: Annotated[str, StringConstraints(min_length=2, max_length=262144)] | None = None
+    """The document."""
+
+    config_map: ConfigMapEntry | None = None
+    """Where the document is. It is read when an image is signed."""
+
+
+class Keyless(StrictModel):
+    """Signing with a short-lived certificate for the ServiceAccount of the Job that signs."""
+
+    signing_config: Document
+    """Sigstore's signing config (v0.2): the Fulcio, Rekor and timestamp servers to use."""
+
+    trusted_root: Document
+    """Sigstore's ``trusted_root.json`` of the same instance. What it does not accept is not
+    attached to the image."""
+
+    audience: Annotated[
+        str, StringConstraints(min_length=1, max_length=256, pattern=r"^[\x21-\x7e]+$")
+    ] = "sigstore"
+    """Audience of the token, as Fulcio's configuration has it for the cluster's issuer."""
+
+
+class Signing(StrictModel):
+    """Who signs the image."""
+
+    model_config = cel(
+        ("has(self.keySecret) != has(self.keyless)", "expected exactly one of keySecret, keyless"),
+    )
+
+    key_secret: LocalReference | None = None
+    """Secret with a key pair as ``cosign generate-key-pair k8s://…`` makes it: ``cosign.key``,
+    ``cosign.password``, ``cosign.pub``. Mounted by the Job that signs and by no other."""
+
+    keyless: Keyless | None = None
+    """Sign as the ServiceAccount of the Job that signs. Its token is mounted by that Job and by
+    no other."""
+
+
+class AttestSpec(StrictModel):
+    """Which attestations are attached to the image beside its signature."""
+
+    sbom: bool = True
+    """The software bill of materials (SPDX)."""
+
+    provenance: bool = True
+    """SLSA v1 provenance with every package as a resolved dependency."""
