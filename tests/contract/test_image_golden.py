@@ -16,9 +16,10 @@ from plimsoll.arch import Arch
 from plimsoll.builder.certificates import CA_BUNDLE, add_certificates
 from plimsoll.builder.compose import Recipe, compose
 from plimsoll.builder.config import load_config, parse_config
-from plimsoll.builder.engine import Engine, Settings, build_all
+from plimsoll.builder.engine import Engine, build_all
 from plimsoll.builder.groups import layer_groups
 from plimsoll.builder.lock import Lock, LockedConfig, LockError, complete
+from plimsoll.builder.settings import Settings
 from plimsoll.builder.tree import Tree
 from plimsoll.errors import Error
 from plimsoll.oci.digest import digest_of

@@ -15,7 +15,8 @@ from plimsoll.api.image import Contents, ImageConfiguration
 from plimsoll.apk.tarfmt import Type
 from plimsoll.apk.writer import PackageFile
 from plimsoll.arch import Arch
-from plimsoll.builder.engine import Engine, Settings, build_all
+from plimsoll.builder.engine import Engine, build_all
+from plimsoll.builder.settings import Settings
 from plimsoll.errors import Error
 
 pytestmark = pytest.mark.integration

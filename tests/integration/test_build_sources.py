@@ -16,10 +16,11 @@ from apk_repository import Repository
 from plimsoll.api.image import Contents, ImageConfiguration
 from plimsoll.arch import Arch
 from plimsoll.builder.discovery import DiscoveryError, discover_keys
-from plimsoll.builder.engine import Engine, Settings, build_all
+from plimsoll.builder.engine import Engine, build_all
 from plimsoll.builder.logins import LoginFileError, Logins
 from plimsoll.builder.ocirepo import INDEX_TYPE, PACKAGE_TYPE, file_tag
 from plimsoll.builder.repositories import RepositoryError
+from plimsoll.builder.settings import Settings
 from plimsoll.builder.transport import MirrorError, Transport
 from plimsoll.http import Http, HttpError
 from plimsoll.oci.auth import Credentials

@@ -8,17 +8,18 @@ from plimsoll.apk.tarfmt import Type
 from plimsoll.apk.tarwrite import END, padding
 from plimsoll.builder.codec import GZIP
 from plimsoll.builder.layers import finish, node_header
+from plimsoll.builder.node import original
 from plimsoll.builder.segment import SegmentWriter
 from plimsoll.builder.store import storage_errors
-from plimsoll.builder.tree import original
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from plimsoll.builder.codec import Codec
     from plimsoll.builder.layers import Layer
+    from plimsoll.builder.node import Node
     from plimsoll.builder.store import Store
-    from plimsoll.builder.tree import Node, Tree
+    from plimsoll.builder.tree import Tree
 
 _PIECE = 1 << 20
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from plimsoll.apk.index import IndexEntry
     from plimsoll.builder.cache import CachedPackage
-    from plimsoll.builder.tree import Installed, Tree
+    from plimsoll.builder.node import Installed
+    from plimsoll.builder.tree import Tree
 
 FOLDER = "usr/lib/apk/db"
 

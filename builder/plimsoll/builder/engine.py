@@ -3,46 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from plimsoll.apk.index import MAX_INDEX_SIZE
-from plimsoll.apk.package import Limits
 from plimsoll.apk.solver import resolve_all
 from plimsoll.arch import Arch
-from plimsoll.builder import accounts
+from plimsoll.builder.assemble import assemble
 from plimsoll.builder.cache import PackageCache
 from plimsoll.builder.codec import GZIP, codec_of
-from plimsoll.builder.compat import compat_layer
-from plimsoll.builder.compose import Recipe, compose
+from plimsoll.builder.compose import Recipe
 from plimsoll.builder.concurrently import run_all
-from plimsoll.builder.fetch import MAX_PACKAGE, Fetcher
-from plimsoll.builder.groups import layer_groups
-from plimsoll.builder.layers import Layer, make_layers
+from plimsoll.builder.fetch import Fetcher
 from plimsoll.builder.lock import make_lock
 from plimsoll.builder.logins import Logins
-from plimsoll.builder.ociimage import (
-    CREATED,
-    ArchImage,
-    creation_time,
-    image_config,
-    image_index,
-    image_manifest,
-    timestamp,
-)
+from plimsoll.builder.ociimage import CREATED, image_index, timestamp
+from plimsoll.builder.remembered import image_key, recall, remember
 from plimsoll.builder.repositories import Repositories
-from plimsoll.builder.sbom import Subject, image_sbom, tool
-from plimsoll.builder.segment import Stored
-from plimsoll.builder.store import CorruptEntryError, StorageError, Store, storage_errors
+from plimsoll.builder.settings import Events, Settings
+from plimsoll.builder.store import CorruptEntryError, StorageError, Store
 from plimsoll.builder.transport import Transport
 from plimsoll.errors import Error
-from plimsoll.oci.digest import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
-    from pathlib import Path
     from types import TracebackType
 
     from plimsoll.api.image import ImageConfiguration
@@ -50,55 +32,16 @@ if TYPE_CHECKING:
     from plimsoll.apk.solver import Resolution
     from plimsoll.builder.cache import CachedPackage
     from plimsoll.builder.codec import Codec
-    from plimsoll.builder.lock import Lock, LockedConfig, LockedPackage
+    from plimsoll.builder.lock import Lock, LockedConfig
+    from plimsoll.builder.ociimage import ArchImage
 
 T = TypeVar("T")
-
-#: Part of every key under which finished images are remembered: what the engine makes of the
-#: same input changes with it.
-OUTPUT_FORMAT = 3
 
 
 class UnsupportedError(Error):
     """Something the format has and this engine does not do."""
 
     reason = "Unsupported"
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How to build, apart from what.
-
-    Attributes:
-        cache_dir: the cache directory.
-        offline: use only what is cached or local.
-        ignore_signatures: take indexes that no known key signed.
-        max_index: most bytes an index may inflate to.
-        max_http: most bytes of one HTTP answer.
-        limits: what one package may hold.
-        compat: make the image that the reference makes.
-        build_date: least creation time, seconds since the epoch.
-        trusted_hosts: as ``Transport`` takes them.
-    """
-
-    cache_dir: Path
-    offline: bool = False
-    ignore_signatures: bool = False
-    max_index: int = MAX_INDEX_SIZE
-    max_http: int = MAX_PACKAGE
-    limits: Limits = field(default_factory=Limits)
-    compat: bool = False
-    build_date: int = 0
-    trusted_hosts: frozenset[str] | None = None
-
-
-@dataclass(slots=True)
-class Events:
-    """Who is told what happens; every one may be called from any thread."""
-
-    say: Callable[[str], None] = lambda _: None
-    warn: Callable[[str], None] = lambda _: None
-    fetched: Callable[[LockedPackage], None] = lambda _: None
 
 
 class Engine:
@@ -208,8 +151,9 @@ class Engine:
         """
         config = self._checked(config)
         notes = {**config.annotations, **(annotations or {})}
-        key = self._key(config, lock, arch, name, notes)
-        known = await asyncio.to_thread(self._recall, key, arch)
+        settings = self.settings
+        key = "" if settings.compat else image_key(config, lock, arch, name, notes, settings)
+        known = await asyncio.to_thread(recall, self.store, key, arch) if key else None
         if known is not None:
             self.events.say(f"{arch}: nothing changed since the last build")
             return known
@@ -219,11 +163,14 @@ class Engine:
         async def once() -> ArchImage:
             async with self._fetcher(codec_of(config.compression)) as fetcher:
                 packages = await fetcher.all(locked)
-            recipe = Recipe(arch, config, packages, notes, keys, compat=self.settings.compat)
-            return await asyncio.to_thread(self._assemble, recipe, name)
+            recipe = Recipe(arch, config, packages, notes, keys, compat=settings.compat)
+            return await asyncio.to_thread(
+                assemble, recipe, self.store, name, settings.build_date, self.events.warn
+            )
 
         image = await self.repairing(once)
-        await asyncio.to_thread(self._remember, key, image)
+        if key:
+            await asyncio.to_thread(remember, self.store, key, image)
         return image
 
     def index(
@@ -281,114 +228,6 @@ class Engine:
             offline=self.settings.offline,
             max_size=self.settings.max_http,
             progress=self.events.fetched,
-        )
-
-    def _assemble(self, recipe: Recipe, name: str) -> ArchImage:
-        config, packages = recipe.config, recipe.packages
-        codec = codec_of(config.compression)
-        tree = compose(recipe)
-        if self.settings.compat:
-            layers = [compat_layer(tree, self.store, codec)]
-        else:
-            groups = layer_groups([p.info for p in packages], config.layering)
-            layers = make_layers(tree, groups, self.store, codec)
-        created = creation_time(
-            (package.info.build_time for package in packages), self.settings.build_date
-        )
-        notes = {**recipe.annotations, CREATED: timestamp(created)}
-        document = image_config(
-            config,
-            recipe.arch,
-            layers,
-            user=accounts.run_as(tree, config.accounts),
-            created=created,
-            labels=notes,
-        )
-        manifest = image_manifest(document, layers, notes)
-        subject = Subject(name, recipe.arch, digest_of(manifest), created, layers, config.vcs_url)
-        return ArchImage(
-            arch=recipe.arch,
-            config=document,
-            manifest=manifest,
-            layers=tuple(layers),
-            sbom=image_sbom(tree, subject, self.events.warn),
-            created=created,
-            packages=tuple((p.info.name, p.info.version) for p in packages),
-        )
-
-    def _key(
-        self,
-        config: ImageConfiguration,
-        lock: Lock,
-        arch: Arch,
-        name: str,
-        notes: Mapping[str, str],
-    ) -> str:
-        """Under what a finished image is remembered: everything that it is made from."""
-        value = [
-            OUTPUT_FORMAT,
-            tool(),
-            config.model_dump(mode="json", by_alias=True, exclude_defaults=True),
-            [[p.name, p.version, p.checksum, p.datahash] for p in lock.packages(arch)],
-            [[k.name, k.content] for k in lock.contents.keyring],
-            arch.oci,
-            name,
-            dict(sorted(notes.items())),
-            self.settings.compat,
-            self.settings.build_date,
-            creation_time([]),
-        ]
-        return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-    def _remember(self, key: str, image: ArchImage) -> None:
-        """Keep what a finished image consists of, so that it need not be composed again."""
-        if self.settings.compat:
-            return
-        value = {
-            "config": image.config.decode(),
-            "manifest": image.manifest.decode(),
-            "sbom": image.sbom.decode(),
-            "created": image.created,
-            "packages": image.packages,
-            "layers": [
-                [x.diff_id, x.digest, x.size, x.media_type, [self._keep_part(m) for m in x.members]]
-                for x in image.layers
-            ],
-        }
-        self.store.put_record("images", key, value)
-
-    def _keep_part(self, part: Stored) -> list[Any]:
-        if isinstance(part.source, bytes):
-            target = self.store.path("parts", part.checksum)
-            if not target.exists():
-                file = self.store.scratch() / "part"
-                with storage_errors(f"writing to the cache {self.store.root}"):
-                    file.write_bytes(part.source)
-                    self.store.publish(file, target)
-        else:
-            target = part.source
-        return [str(target.relative_to(self.store.root)), part.size, part.checksum]
-
-    def _recall(self, key: str, arch: Arch) -> ArchImage | None:
-        value = None if self.settings.compat else self.store.get_record("images", key)
-        if value is None:
-            return None
-        layers = []
-        for diff_id, digest, size, media_type, parts in value["layers"]:
-            members = tuple(Stored(self.store.root / path, n, sha) for path, n, sha in parts)
-            for member in members:
-                source = member.source
-                if isinstance(source, bytes) or not source.is_file():
-                    return None
-            layers.append(Layer(diff_id, digest, size, members, media_type))
-        return ArchImage(
-            arch=arch,
-            config=value["config"].encode(),
-            manifest=value["manifest"].encode(),
-            layers=tuple(layers),
-            sbom=value["sbom"].encode(),
-            created=value["created"],
-            packages=tuple((name, version) for name, version in value["packages"]),
         )
 
 

@@ -13,17 +13,18 @@ from plimsoll.apk.tarfmt import Header, Type
 from plimsoll.apk.tarwrite import END, encode_header, padding
 from plimsoll.builder.cache import encode_entry
 from plimsoll.builder.codec import GZIP
+from plimsoll.builder.node import original
 from plimsoll.builder.segment import TAR, Segment, SegmentWriter, Stored, packed_name, write_all
 from plimsoll.builder.store import CorruptEntryError, seal, storage_errors, unseal
-from plimsoll.builder.tree import original
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from plimsoll.builder.codec import Codec
+    from plimsoll.builder.node import Installed, Node
     from plimsoll.builder.store import Store
-    from plimsoll.builder.tree import Installed, Node, Tree
+    from plimsoll.builder.tree import Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +245,7 @@ def _with_links(installed: Installed) -> dict[int, Node | None]:
 
 
 def _as_node(installed: Installed, path: str) -> Node | None:
-    from plimsoll.builder.tree import Node as Made  # noqa: PLC0415  (rare)
+    from plimsoll.builder.node import Node as Made  # noqa: PLC0415  (rare)
 
     entry = next(e for e in installed.package.entries if e.path == path)
     return Made(path, Type.HARDLINK, entry.mode, entry.uid, entry.gid, entry.mtime, entry=entry)

@@ -20,7 +20,8 @@ from plimsoll.arch import Arch
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from plimsoll.builder.tree import Node, Tree
+    from plimsoll.builder.node import Node
+    from plimsoll.builder.tree import Tree
 
 PATH = "etc/ld.so.cache"
 _CONFIG = "etc/ld.so.conf"

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from plimsoll.apk.tarfmt import Type
-from plimsoll.builder.tree import FileConflictError, Node, Tree, TreeError
+from plimsoll.builder.node import FileConflictError, Node, TreeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from plimsoll.api.image import Contents, Entrypoint, Path
     from plimsoll.arch import Arch
+    from plimsoll.builder.tree import Tree
 
 _DIRECTORIES = (
     ("dev", 0o755),

@@ -18,7 +18,8 @@ from plimsoll.builder.accounts import AccountError, account_lines, account_text,
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from plimsoll.builder.tree import Node, Tree
+    from plimsoll.builder.node import Node
+    from plimsoll.builder.tree import Tree
 
 _FOLDER = "usr/lib/sysusers.d"
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]{0,30}")

@@ -8,12 +8,11 @@ entries needs no new bytes at all.
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from plimsoll.apk.tarfmt import Type
-from plimsoll.apk.version import Constraint
-from plimsoll.errors import Error
+from plimsoll.builder.node import FileConflictError, Installed, Node, TreeError, described, original
+from plimsoll.builder.ownership import refuse, wins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,62 +20,6 @@ if TYPE_CHECKING:
     from plimsoll.builder.cache import CachedPackage, FileEntry
 
 _MAX_LINKS = 40
-
-
-class FileConflictError(Error):
-    """Two packages, or a package and the configuration, claim one path."""
-
-    reason = "FileConflict"
-
-
-class TreeError(Error):
-    """A change to the file tree that cannot be made."""
-
-    reason = "InvalidPath"
-
-
-@dataclass(slots=True)
-class Node:
-    """One file, directory or link of the image.
-
-    Attributes:
-        path: without leading slash; ``""`` is the root.
-        content: of a file that no package brings.
-        package: index of the package that brings it, -1 for none.
-        entry: the package's entry; ``None`` for what no package brings.
-    """
-
-    path: str
-    kind: Type
-    mode: int
-    uid: int = 0
-    gid: int = 0
-    mtime: int = 0
-    link: str = ""
-    content: bytes = b""
-    package: int = -1
-    entry: FileEntry | None = None
-    device: tuple[int, int] = (0, 0)
-
-    @property
-    def size(self) -> int:
-        """Bytes of content."""
-        return len(self.content) if self.entry is None else self.entry.size
-
-
-@dataclass(slots=True)
-class Installed:
-    """A package in the tree.
-
-    Attributes:
-        altered: offset of an entry in the segment → the node that replaces it, ``None`` where
-            the entry is not in the image.
-        lost: paths of entries that another package brings.
-    """
-
-    package: CachedPackage
-    altered: dict[int, Node | None] = field(default_factory=dict)
-    lost: set[str] = field(default_factory=set)
 
 
 class Tree:
@@ -182,7 +125,7 @@ class Tree:
         if node is not None:
             if node.kind is not Type.DIRECTORY:
                 raise TreeError(
-                    f"/{real} is no directory but {_kind(node)}",
+                    f"/{real} is no directory but {described(node)}",
                     hint="choose another path, or leave the package out that brings it",
                 )
             if not keep:
@@ -228,7 +171,7 @@ class Tree:
         if existing is not None:
             if existing.kind is Type.DIRECTORY:
                 raise TreeError(
-                    f"/{node.path} is a directory, not a place for {_kind(node)}",
+                    f"/{node.path} is a directory, not a place for {described(node)}",
                     hint="choose another path",
                 )
             self._drop(existing)
@@ -250,7 +193,7 @@ class Tree:
             self.nodes[parent] = Node(parent, Type.DIRECTORY, 0o755)
         elif node.kind is not Type.DIRECTORY:
             raise TreeError(
-                f"/{path} cannot be: /{parent} is {_kind(node)}", hint="choose another path"
+                f"/{path} cannot be: /{parent} is {described(node)}", hint="choose another path"
             )
 
     # -- packages -----------------------------------------------------------------------------
@@ -319,8 +262,8 @@ class Tree:
             self.nodes[path] = node
             return
         if existing.kind is Type.DIRECTORY:
-            self._refuse(existing, node)
-        if self._wins(existing, node):
+            refuse(self.packages, existing, node)
+        if wins(self.packages, existing, node):
             self._drop(existing)
             if existing.entry is not None:
                 self.packages[existing.package].lost.add(existing.entry.path)
@@ -332,39 +275,10 @@ class Tree:
     def _add_directory(self, node: Node, *, literal: bool) -> None:
         existing = self.nodes.get(node.path)
         if existing is not None and existing.kind is not Type.DIRECTORY:
-            self._refuse(existing, node)
+            refuse(self.packages, existing, node)
         # What stands behind a link keeps its own attributes.
         if existing is None or literal:
             self.nodes[node.path] = node
-
-    def _wins(self, existing: Node, newcomer: Node) -> bool:
-        """Whether the newcomer's file takes the place of the existing one."""
-        if _same(existing, newcomer):
-            return False
-        old = self.packages[existing.package].package.info
-        new = self.packages[newcomer.package].package.info
-        if replaces(old.replaces, new.name, new.version):
-            return False
-        if replaces(new.replaces, old.name, old.version) or (
-            new.origin and new.origin == old.origin
-        ):
-            return True
-        return self._refuse(existing, newcomer)
-
-    def _refuse(self, existing: Node, newcomer: Node) -> bool:
-        old = self.packages[existing.package].package.info
-        new = self.packages[newcomer.package].package.info
-        if existing.kind is newcomer.kind:
-            what = f"packages {old.name} and {new.name} both own /{newcomer.path}, and differ"
-        else:
-            what = (
-                f"/{newcomer.path} is {_kind(existing)} in package {old.name} and "
-                f"{_kind(newcomer)} in {new.name}"
-            )
-        raise FileConflictError(
-            what,
-            hint=f"leave one of the two out, or let {new.name} declare 'replaces: {old.name}'",
-        )
 
     def _fill_parents(self) -> None:
         for path in list(self.nodes):
@@ -375,35 +289,7 @@ class Tree:
                 old = self.packages[parent.package].package.info.name
                 new = self.packages[node.package].package.info.name
                 raise FileConflictError(
-                    f"/{parent.path} is {_kind(parent)} in package {old}, and {new} has files "
+                    f"/{parent.path} is {described(parent)} in package {old}, and {new} has files "
                     "below it",
                     hint="leave one of the two packages out",
                 ) from None
-
-
-def replaces(declared: Iterable[str], name: str, version: str) -> bool:
-    """Whether a package with these ``replaces`` may overwrite files of the other one."""
-    for text in declared:
-        constraint = Constraint.read(text)
-        if constraint.name == name and constraint.accepts(version):
-            return True
-    return False
-
-
-def original(package: CachedPackage, entry: FileEntry) -> FileEntry:
-    """The entry that holds the content: a hard link's target, else the entry itself."""
-    if entry.type != "1":
-        return entry
-    return next(e for e in package.entries if e.path == entry.link and e.type == "0")
-
-
-def _same(one: Node, other: Node) -> bool:
-    a, b = one.entry, other.entry
-    if a is None or b is None or a.type != b.type or not a.sha1:
-        return False
-    return a.sha1 == b.sha1 and a.link == b.link
-
-
-def _kind(node: Node) -> str:
-    words = {Type.DIRECTORY: "a directory", Type.SYMLINK: f"a link to {node.link}"}
-    return words.get(node.kind, "a file")

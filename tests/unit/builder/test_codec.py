@@ -11,7 +11,7 @@ from plimsoll.builder.codec import PIECE, codec_of
 from plimsoll.builder.segment import Segment, SegmentWriter, pack_again
 
 #: What the pinned compressors make of ``sample``. A change here is a change of every layer
-#: digest: raise ``engine.OUTPUT_FORMAT``, and say so in the changelog.
+#: digest: raise ``remembered.OUTPUT_FORMAT``, and say so in the changelog.
 KNOWN = {
     "gzip": "ff466bd41ae49fdcba0dff10c454a0c481ba2a0cc304ac259ced167904ddab1f",
     "zstd": "b2504703f1aa10cfece537c324f7da2781bd4a7279a4788f5d449fddf7024bc3",

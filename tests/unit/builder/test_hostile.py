@@ -19,8 +19,9 @@ from plimsoll.builder.diff import difference
 from plimsoll.builder.diffrender import html, text
 from plimsoll.builder.discovery import DiscoveryError, _name, _pem
 from plimsoll.builder.lock import Lock
+from plimsoll.builder.node import Node
 from plimsoll.builder.ocirepo import file_reference
-from plimsoll.builder.tree import Node, Tree
+from plimsoll.builder.tree import Tree
 from plimsoll.builder.view import FileView, PackageView, View, ViewError, _read_layer, document_view
 from plimsoll.errors import Error
 

@@ -10,8 +10,9 @@ from plimsoll.builder import rootfs
 from plimsoll.builder.accounts import AccountError, add_accounts, run_as
 from plimsoll.builder.cache import PackageCache
 from plimsoll.builder.database import record
+from plimsoll.builder.node import FileConflictError, TreeError
 from plimsoll.builder.store import Store
-from plimsoll.builder.tree import FileConflictError, Tree, TreeError
+from plimsoll.builder.tree import Tree
 
 
 @pytest.fixture

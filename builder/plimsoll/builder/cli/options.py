@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from plimsoll.builder.config import LoadedConfig, load_config
-from plimsoll.builder.engine import Settings, architectures
+from plimsoll.builder.engine import architectures
 from plimsoll.builder.lock import Lock, LockedConfig
+from plimsoll.builder.settings import Settings
 from plimsoll.builder.store import default_cache_dir
 
 if TYPE_CHECKING:

@@ -135,9 +135,10 @@ def _appended(compiled: Compiled, options: dict[str, Any]) -> Compiled:
 
 
 async def _build(compiled: list[Compiled], config: Path, options: dict[str, Any]) -> None:
-    from plimsoll.builder.engine import Engine, Settings  # noqa: PLC0415  (start-up time)
+    from plimsoll.builder.engine import Engine  # noqa: PLC0415  (start-up time)
     from plimsoll.builder.package.build import build_package  # noqa: PLC0415
     from plimsoll.builder.package.sbom import Origin  # noqa: PLC0415
+    from plimsoll.builder.settings import Settings  # noqa: PLC0415
     from plimsoll.builder.store import default_cache_dir  # noqa: PLC0415
 
     origin = Origin(str(config), options["git_repo_url"], options["git_commit"], options["licence"])

@@ -75,8 +75,9 @@ def test(config: Path, packages: tuple[str, ...], archs: tuple[str, ...], **opti
 async def _test(
     compiled: list[Compiled], config: Path, packages: tuple[str, ...], options: dict[str, Any]
 ) -> None:
-    from plimsoll.builder.engine import Engine, Settings  # noqa: PLC0415  (start-up time)
+    from plimsoll.builder.engine import Engine  # noqa: PLC0415  (start-up time)
     from plimsoll.builder.package.check import check_packages  # noqa: PLC0415
+    from plimsoll.builder.settings import Settings  # noqa: PLC0415
     from plimsoll.builder.store import default_cache_dir  # noqa: PLC0415
 
     settings = _settings(config, options)

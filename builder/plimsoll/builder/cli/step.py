@@ -182,7 +182,8 @@ async def _signer(
 
 def _engine(request: BuildRequest) -> Any:
     """The engine with the cache of this Job; it asks no host that only this node should reach."""
-    from plimsoll.builder.engine import Engine, Events, Settings  # noqa: PLC0415
+    from plimsoll.builder.engine import Engine  # noqa: PLC0415
+    from plimsoll.builder.settings import Events, Settings  # noqa: PLC0415
     from plimsoll.builder.store import default_cache_dir  # noqa: PLC0415
 
     def say(text: str) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING
 
 from plimsoll.api.steps import PlanResult
-from plimsoll.builder.engine import OUTPUT_FORMAT
+from plimsoll.builder.remembered import OUTPUT_FORMAT
 from plimsoll.builder.sbom import tool
 from plimsoll.builder.steps.common import (
     RequestError,
