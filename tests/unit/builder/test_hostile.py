@@ -18,11 +18,13 @@ from plimsoll.builder.config import parse_config
 from plimsoll.builder.diff import difference
 from plimsoll.builder.diffrender import html, text
 from plimsoll.builder.discovery import DiscoveryError, _name, _pem
+from plimsoll.builder.imagesource import ImageSourceError
+from plimsoll.builder.layerfiles import FileView, LayerFiles
 from plimsoll.builder.lock import Lock
 from plimsoll.builder.node import Node
 from plimsoll.builder.ocirepo import file_reference
 from plimsoll.builder.tree import Tree
-from plimsoll.builder.view import FileView, PackageView, View, ViewError, _read_layer, document_view
+from plimsoll.builder.view import PackageView, View, document_view
 from plimsoll.errors import Error
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
@@ -91,20 +93,19 @@ def test_any_layer_is_read_or_refused(noise, place, patch):
     info.size = 300
     sound = _tar(info, tarfile.TarInfo("../../etc/passwd"))
     for data in (noise, sound[:place], sound[:place] + patch + sound[place + len(patch) :]):
-        files: dict[str, FileView] = {}
         try:
-            _read_layer("x", io.BytesIO(data), files, "sha256:0")
-        except ViewError:
+            LayerFiles("x").add(io.BytesIO(data), "sha256:0")
+        except ImageSourceError:
             continue
 
 
 def test_layers_take_files_away():
-    files: dict[str, FileView] = {}
+    found = LayerFiles("x")
     names = ["a/x", "a/y", "b/x", "c"]
-    _read_layer("x", io.BytesIO(_tar(*map(tarfile.TarInfo, names))), files, "")
-    gone = ["a/.wh..wh..opq", "b/.wh.x", ".wh.c", "a/new"]
-    _read_layer("x", io.BytesIO(_tar(*map(tarfile.TarInfo, gone))), files, "")
-    assert set(files) == {"a/new"}
+    found.add(io.BytesIO(_tar(*map(tarfile.TarInfo, names))), "")
+    gone = ["a/early", "a/.wh..wh..opq", "b/.wh.x", ".wh.c", "a/new"]
+    found.add(io.BytesIO(_tar(*map(tarfile.TarInfo, gone))), "")
+    assert set(found.files) == {"a/early", "a/new"}
 
 
 DOCUMENTS = (

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import tarfile
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from plimsoll.cli.options import insecure_option, open_registry
+
 if TYPE_CHECKING:
     from plimsoll.builder.view import View
-
-_MAX_DOCUMENT = 256 << 20
 
 
 @click.command()
@@ -30,12 +28,7 @@ _MAX_DOCUMENT = 256 << 20
     help="How to show it.",
 )
 @click.option("--exit-code", is_flag=True, help="Exit with status 1 if there is a difference.")
-@click.option(
-    "--insecure-registry",
-    multiple=True,
-    metavar="HOST[:PORT]",
-    help="Speak plain HTTP to this registry, as to those in $PLIMSOLL_INSECURE_REGISTRIES.",
-)
+@insecure_option
 def diff(  # noqa: PLR0913  (one argument per option)
     before: str,
     after: str,
@@ -43,7 +36,7 @@ def diff(  # noqa: PLR0913  (one argument per option)
     form: str,
     *,
     exit_code: bool,
-    insecure_registry: tuple[str, ...],
+    insecure: tuple[str, ...],
 ) -> None:
     """Show what differs between two images, locks or SBOMs.
 
@@ -55,8 +48,8 @@ def diff(  # noqa: PLR0913  (one argument per option)
 
     async def run() -> tuple[View, View]:
         return (
-            await _view(before, arch, insecure_registry),
-            await _view(after, arch, insecure_registry),
+            await _view(before, arch, insecure),
+            await _view(after, arch, insecure),
         )
 
     found = difference(*asyncio.run(run()))
@@ -68,43 +61,14 @@ def diff(  # noqa: PLR0913  (one argument per option)
         raise SystemExit(1)
 
 
-async def _view(text: str, arch: str | None, insecure: tuple[str, ...]) -> View:
-    path = Path(text)
-    exists = await asyncio.to_thread(path.exists)
-    if exists:
-        return await asyncio.to_thread(_local, path, arch)
-    from plimsoll.builder.view import registry_view  # noqa: PLC0415  (start-up time)
-    from plimsoll.oci.auth import Credentials  # noqa: PLC0415
-    from plimsoll.oci.insecure import insecure_registries  # noqa: PLC0415
-    from plimsoll.oci.reference import Reference  # noqa: PLC0415
-    from plimsoll.oci.registry import Registry  # noqa: PLC0415
+async def _view(name: str, arch: str | None, insecure: tuple[str, ...]) -> View:
+    from plimsoll.arch import Arch  # noqa: PLC0415  (start-up time)
+    from plimsoll.builder.imagesource import is_image_file, open_image  # noqa: PLC0415
+    from plimsoll.builder.view import file_view, image_view  # noqa: PLC0415
 
-    reference = Reference.parse(text)
-    with tempfile.TemporaryDirectory(prefix="plimsoll-diff-") as folder:
-        async with Registry(
-            Credentials.default(), insecure=insecure_registries(insecure)
-        ) as registry:
-            return await registry_view(registry, reference, arch, Path(folder))
-
-
-def _local(path: Path, arch: str | None) -> View:
-    from plimsoll.builder.store import storage_errors  # noqa: PLC0415  (start-up time)
-    from plimsoll.builder.view import ViewError, document_view, layout_view  # noqa: PLC0415
-    from plimsoll.oci.layout import Layout  # noqa: PLC0415
-
-    if path.is_dir():
-        layout = Layout.open(path)
-        return layout_view(str(path), layout, layout.resolve(), arch)
-    with storage_errors(f"reading {path}"):
-        if not tarfile.is_tarfile(path):
-            if path.stat().st_size > _MAX_DOCUMENT:
-                raise ViewError(f"{path} is larger than {_MAX_DOCUMENT} bytes")
-            return document_view(str(path), path.read_bytes(), arch)
-        with tempfile.TemporaryDirectory(prefix="plimsoll-diff-") as folder:
-            with tarfile.open(path) as tar:
-                tar.extractall(folder, filter="data")
-            layout = Layout.open(Path(folder))
-            tops = {member.digest: member for member in layout.index.manifests}
-            if len(tops) != 1:
-                raise ViewError(f"{path} holds {len(tops)} images", hint="give one image")
-            return layout_view(str(path), layout, next(iter(tops.values())), arch)
+    path = Path(name)
+    if await asyncio.to_thread(path.exists) and not await asyncio.to_thread(is_image_file, path):
+        return await asyncio.to_thread(file_view, path, arch)
+    wanted = Arch.parse(arch) if arch else None
+    async with open_image(name, wanted, lambda: open_registry(insecure)) as image:
+        return await image_view(image)

@@ -1,0 +1,239 @@
+"""Images that exist: in a registry, in an OCI layout, in a tar file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tarfile
+import tempfile
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from plimsoll.arch import Arch
+from plimsoll.builder.store import storage_errors
+from plimsoll.errors import Error
+from plimsoll.oci.layout import Layout
+from plimsoll.oci.model import (
+    OCI_CONFIG,
+    OCI_LAYER,
+    OCI_LAYER_GZIP,
+    Descriptor,
+    Index,
+    Manifest,
+    parse_manifest,
+)
+from plimsoll.oci.reference import Reference
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from plimsoll.oci.registry import Registry
+
+MAX_CONFIG = 16 << 20
+
+
+class ImageSourceError(Error):
+    """An image that cannot be read."""
+
+    reason = "Unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSource:
+    """One architecture's image.
+
+    Attributes:
+        name: what was asked for.
+        descriptor: of its manifest.
+        config: its configuration document.
+        layer: a layer as a file, for as long as the context lasts.
+    """
+
+    name: str
+    descriptor: Descriptor
+    manifest: Manifest
+    config: bytes
+    layer: Callable[[Descriptor], AbstractAsyncContextManager[Path]]
+
+    def document(self) -> dict[str, Any]:
+        """The configuration document, parsed.
+
+        Raises:
+            ImageSourceError: it is no JSON object.
+        """
+        try:
+            value = json.loads(self.config)
+        except (ValueError, RecursionError):
+            value = None
+        if not isinstance(value, dict):
+            raise ImageSourceError(f"the configuration of {self.name} is no JSON object")
+        return value
+
+    @property
+    def arch(self) -> Arch:
+        """Its architecture.
+
+        Raises:
+            UnknownArchitectureError: it is none that APK packages know.
+        """
+        value = self.document()
+        variant = value.get("variant")
+        name = str(value.get("architecture"))
+        if name == "arm64" or not variant:
+            return Arch.parse(name)
+        return Arch.parse(f"{name}/{variant}")
+
+
+@asynccontextmanager
+async def open_image(
+    name: str, arch: Arch | None, connect: Callable[[], Registry], *, local: bool = True
+) -> AsyncIterator[ImageSource]:
+    """Open an image.
+
+    Args:
+        name: a folder or a ``.tar`` file that exists, else a reference to a registry.
+        arch: which image of an index; the first one if not given.
+        connect: makes the client for a registry.
+        local: whether files of this machine may be named.
+
+    Raises:
+        ImageSourceError, LayoutError, RegistryError: it cannot be read.
+    """
+    if local and await asyncio.to_thread(Path(name).exists):
+        with ExitStack() as stack:
+            layout, top = await asyncio.to_thread(_local, Path(name), stack)
+            yield _of_layout(name, layout, top, arch)
+        return
+    reference = Reference.parse(name)
+    with tempfile.TemporaryDirectory(prefix="plimsoll-image-") as folder:
+        async with connect() as registry:
+            yield await _of_registry(registry, reference, arch, Path(folder))
+
+
+def is_image_file(path: Path) -> bool:
+    """Whether a path is a layout or an image in a tar file, not a document. Blocks."""
+    if path.is_dir():
+        return True
+    with storage_errors(f"reading {path}"):
+        return tarfile.is_tarfile(path)
+
+
+def _local(path: Path, stack: ExitStack) -> tuple[Layout, Descriptor]:
+    if path.is_dir():
+        layout = Layout.open(path)
+        return layout, layout.resolve()
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="plimsoll-image-")))
+    with storage_errors(f"reading {path}"):
+        try:
+            with tarfile.open(path) as tar:
+                tar.extractall(folder, filter="data")
+        except tarfile.TarError as error:
+            raise ImageSourceError(f"{path} is no readable tar file: {error}") from None
+    if not (folder / "index.json").exists() and (folder / "manifest.json").exists():
+        return _docker_archive(path, folder)
+    layout = Layout.open(folder)
+    tops = {member.digest: member for member in layout.index.manifests}
+    if len(tops) != 1:
+        raise ImageSourceError(f"{path} holds {len(tops)} images", hint="give one image")
+    return layout, next(iter(tops.values()))
+
+
+def _docker_archive(path: Path, folder: Path) -> tuple[Layout, Descriptor]:
+    """The image of a ``docker save`` file without OCI documents, as a layout."""
+    try:
+        (entry,) = json.loads((folder / "manifest.json").read_bytes())
+        config = _inside(folder, entry["Config"]).read_bytes()
+        files = [_inside(folder, name) for name in entry["Layers"]]
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise ImageSourceError(
+            f"{path} holds no single image that can be read: {error!r}", hint="save one image alone"
+        ) from None
+    layout = Layout.create(folder / ".layout")
+    layers = []
+    for file in files:
+        with file.open("rb") as opened:
+            packed = opened.read(2) == b"\x1f\x8b"
+        layers.append(layout.add_file(file, OCI_LAYER_GZIP if packed else OCI_LAYER))
+    manifest = Manifest(config=layout.add_bytes(config, OCI_CONFIG), layers=tuple(layers))
+    return layout, layout.add_bytes(manifest.to_bytes(), manifest.media_type)
+
+
+def _inside(folder: Path, name: str) -> Path:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(name)
+    return folder / path
+
+
+def _of_layout(name: str, layout: Layout, top: Descriptor, arch: Arch | None) -> ImageSource:
+    document = layout.read_manifest(top)
+    if isinstance(document, Index):
+        top = _member(name, document, arch)
+        document = layout.read_manifest(top)
+    if not isinstance(document, Manifest):
+        raise ImageSourceError(f"{name} is an index of indexes")
+
+    @asynccontextmanager
+    async def layer(item: Descriptor) -> AsyncIterator[Path]:
+        yield layout.blob_path(item.digest)
+
+    config = layout.read_blob(document.config.digest, MAX_CONFIG)
+    return _checked(ImageSource(name, top, document, config, layer), arch)
+
+
+async def _of_registry(
+    registry: Registry, ref: Reference, arch: Arch | None, scratch: Path
+) -> ImageSource:
+    name = str(ref)
+    top, data = await registry.get_manifest(ref)
+    document = parse_manifest(data, top.media_type, what=name)
+    if isinstance(document, Index):
+        top = _member(name, document, arch)
+        _, data = await registry.get_manifest(ref.with_digest(top.digest))
+        document = parse_manifest(data, top.media_type, what=name)
+    if not isinstance(document, Manifest):
+        raise ImageSourceError(f"{name} is an index of indexes")
+
+    @asynccontextmanager
+    async def layer(item: Descriptor) -> AsyncIterator[Path]:
+        path = scratch / item.digest.rpartition(":")[2]
+        await registry.download_blob(ref, item.digest, path, size=item.size)
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    config = await registry.get_blob(ref, document.config.digest, MAX_CONFIG)
+    return _checked(ImageSource(name, top, document, config, layer), arch)
+
+
+def _checked(image: ImageSource, arch: Arch | None) -> ImageSource:
+    """An image that stands alone must be of the architecture asked for, too."""
+    image.document()
+    if arch is not None and image.arch is not arch:
+        raise ImageSourceError(
+            f"{image.name} is an image for {image.arch}, not for {arch}",
+            hint="choose another image, or another --arch",
+        )
+    return image
+
+
+def _member(name: str, index: Index, arch: Arch | None) -> Descriptor:
+    known: dict[str, Descriptor] = {}
+    for member in index.manifests:
+        platform = member.platform
+        # Builders put attestations beside images under a platform that is none.
+        if platform is None or platform.architecture == "unknown":
+            continue
+        variant = platform.variant if platform.architecture != "arm64" else ""
+        known.setdefault(platform.architecture + (variant and f"/{variant}"), member)
+    found = known.get(arch.oci) if arch else next(iter(known.values()), None)
+    if found is None:
+        raise ImageSourceError(
+            f"{name} has no image for {arch.oci if arch else 'any platform'}",
+            hint=f"it has {', '.join(sorted(known)) or 'none'}; choose with --arch",
+        )
+    return found
