@@ -3,6 +3,9 @@
 All steps read the same ``PackageRequest`` (JSON, a file mounted from a ConfigMap); what else they
 need comes as options:
 
+``package-keys --key [--previous-key…]``
+    Reads no request. Says which public keys belong to the signing keys, which only this step and
+    ``package-publish`` see. A key is the only file ``*.rsa`` of a folder, and is called as it.
 ``package-plan``
     Reads configurations and what is published; says what can be built now. Pushes the plan: it
     holds every configuration with its files, so no later step reads the sources again.
@@ -30,25 +33,17 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from plimsoll.api.base import Model
+from plimsoll.api.gitsource import GitSource, SignedSource
 from plimsoll.api.steps import TERMINATION_MESSAGE_LIMIT, RepositorySource, StepFailure
 
-PackageStepName = Literal["package-plan", "package-prepare", "package-collect", "package-publish"]
+PackageStepName = Literal[
+    "package-keys", "package-plan", "package-prepare", "package-collect", "package-publish"
+]
 
 OUTPUT_FOLDER = "/home/build/melange-out"
 """Where the build image leaves files: an empty volume, writable by the image's user."""
 
 OUTBOX_PORT = 8080
-
-
-class GitConfigurations(Model):
-    """Configurations in a Git repository."""
-
-    url: str
-    revision: str
-    """Commit, tag or branch."""
-
-    path: str = ""
-    """Folder in it; empty for the top."""
 
 
 class ConfigurationSource(Model):
@@ -63,9 +58,12 @@ class ConfigurationSource(Model):
     configurations, ``pipelines.A.B.yaml`` is the pipeline ``A/B``, and any other entry is a file
     that the steps of all of them find in their workspace."""
 
-    git: GitConfigurations | None = None
+    git: GitSource | None = None
     """A tree: ``*.yaml`` at its top are configurations, ``pipelines/`` holds pipelines, and a
     folder named as a configuration holds that one's files."""
+
+    credentials: str = ""
+    """Folder in which the Secret of ``git.secretRef`` is mounted into the plan Job."""
 
     oci: str | None = None
     """An artifact whose layers are tars, or files with titles, of such a tree."""
@@ -127,6 +125,13 @@ class PackageRequest(Model):
     lint_warn: list[str] | None = None
     network: bool = False
     """Whether steps of packages may use the network."""
+
+    credentials: list[str] = []
+    """Folders in which Secrets with logins for sources are mounted into the prepare Jobs, and
+    nowhere else."""
+
+    signed_sources: list[SignedSource] = []
+    """Who must have signed the sources of packages that come from Git."""
 
     withdrawn: list[str] = []
     """``NAME=VERSION-rN``: packages that must not be in the index. A subpackage is named itself;
@@ -198,6 +203,16 @@ class PackageCounts(Model):
     ready: int = 0
     blocked: int = 0
     failed: int = 0
+
+
+class PackageKeysResult(Model):
+    """Result of ``package-keys``."""
+
+    current: str
+    """Name of the key that signs."""
+
+    keys: dict[str, str]
+    """Name (``….rsa.pub``) → public key as PEM, of the current and all previous keys."""
 
 
 class PackagePlanResult(Model):
@@ -291,7 +306,11 @@ class PackagePublishResult(Model):
 
 
 PackageStepResult = (
-    PackagePlanResult | PackagePrepareResult | PackageCollectResult | PackagePublishResult
+    PackageKeysResult
+    | PackagePlanResult
+    | PackagePrepareResult
+    | PackageCollectResult
+    | PackagePublishResult
 )
 _CUT = ("abi", "failed", "blocked", "ready")
 
@@ -319,6 +338,7 @@ def dump(result: PackageStepResult) -> bytes:
 def load(step: PackageStepName, message: str) -> PackageStepResult | StepFailure:
     """Decode a termination message; raises ``pydantic.ValidationError`` on anything else."""
     models: dict[str, Any] = {
+        "package-keys": PackageKeysResult,
         "package-plan": PackagePlanResult,
         "package-prepare": PackagePrepareResult,
         "package-collect": PackageCollectResult,
