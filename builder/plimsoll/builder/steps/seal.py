@@ -6,7 +6,7 @@ It runs nothing that comes from a package or a user, as it holds the signing key
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -111,6 +111,15 @@ async def _image(
     return member, manifest.annotations.get(CREATED, "")
 
 
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """A statement to sign, or the bundle that holds it already."""
+
+    kind: str
+    statement: bytes
+    attached: Bundle | None
+
+
 class _Sealer:
     """Signs and attaches; what is attached already is not attached again."""
 
@@ -150,11 +159,28 @@ class _Sealer:
             finished=datetime.now(UTC),
             logins=Logins({}),
         )
+        subjects = [*(image for image, _ in images), index]
+        plans = [await self._plan(subject, documents[subject.digest], made) for subject in subjects]
+        # Logs answer once a batch is published: all wait for the same one.
+        signed = await run_all(map(self._sign, plans))
         # One after the other: the fallback index of old registries has one writer.
-        for subject in (*(image for image, _ in images), index):
-            await self._seal(subject, documents[subject.digest], made)
+        for subject, done in zip(subjects, signed, strict=True):
+            for kind, bundle, is_new in done:
+                if is_new:
+                    # With the time of the build, the same bundle is the same artifact however
+                    # often it is made.
+                    await attach_bundle(
+                        self._registry,
+                        self._repository,
+                        subject,
+                        bundle,
+                        created=self._request.started,
+                    )
+                if self._request.output.legacy_signatures:
+                    await self._legacy(kind, subject.digest, bundle)
 
-    async def _seal(self, subject: Descriptor, sbom: bytes, made: Mapping[str, Any]) -> None:
+    async def _plan(self, subject: Descriptor, sbom: bytes, made: Mapping[str, Any]) -> list[_Wish]:
+        """The statements about an image, with the bundles that an earlier try attached."""
         import json  # noqa: PLC0415  (one use)
 
         wish, digest, name = self._request.attest, subject.digest, self._repository.name
@@ -168,19 +194,26 @@ class _Sealer:
             made_by = build_statement(digest, SLSA_PROVENANCE_V1, made, name=name)
             statements.append((SLSA_PROVENANCE_V1, made_by))
         found = await self._found(digest, [kind for kind, _ in statements])
-        for kind, statement in statements:
-            bundle = next(
-                (one for one in found.get(kind, ()) if self._same(one, kind, statement)), None
+        return [
+            _Wish(
+                kind,
+                statement,
+                next(
+                    (one for one in found.get(kind, ()) if self._same(one, kind, statement)), None
+                ),
             )
-            if bundle is None:
-                bundle = await self._signer.sign_statement(statement)
-                # With the time of the build, the same bundle is the same artifact however often
-                # it is made.
-                await attach_bundle(
-                    self._registry, self._repository, subject, bundle, created=self._request.started
-                )
-            if self._request.output.legacy_signatures:
-                await self._legacy(kind, digest, bundle)
+            for kind, statement in statements
+        ]
+
+    async def _sign(self, plan: Sequence[_Wish]) -> list[tuple[str, Bundle, bool]]:
+        """Type, bundle, and whether it is yet to be attached, of each statement."""
+
+        async def one(wish: _Wish) -> tuple[str, Bundle, bool]:
+            if wish.attached is not None:
+                return wish.kind, wish.attached, False
+            return wish.kind, await self._signer.sign_statement(wish.statement), True
+
+        return await run_all(map(one, plan))
 
     async def _legacy(self, kind: str, digest: str, bundle: Bundle) -> None:
         if kind != COSIGN_SIGN:
