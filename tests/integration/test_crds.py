@@ -37,6 +37,7 @@ def test_schema_is_structural(plane, name):
     [
         ("ib.spec.output.tags", "${package.NAME.version}"),
         ("prepo.spec.upstream.url", "Base URL"),
+        ("prepo.spec.packages.sources.configMap", "any other entry is a file"),
         ("cip.spec.require.sbom", "bill of materials"),
     ],
 )
@@ -138,6 +139,89 @@ def test_a_bad_one_is_refused_with_the_place(plane, spec, text):
     done = apply(plane, body)
     assert done.returncode != 0
     assert text in done.stderr
+
+
+SOURCE = {"name": "hello", "inline": "package: {}"}
+
+
+def repo(**spec):
+    packages = {"sources": [SOURCE], "storage": {"repository": "registry.example/packages"}}
+    return {
+        "apiVersion": "plimsoll.dev/v1alpha1",
+        "kind": "PackageRepo",
+        "metadata": {"name": "ours", "namespace": "default"},
+        "spec": {"packages": {**packages, **spec}},
+    }
+
+
+def test_a_repository_of_packages_is_accepted_with_defaults(plane):
+    done = apply(
+        plane,
+        repo(
+            sources=[
+                SOURCE,
+                {"name": "all", "configMap": {"name": "packages"}},
+                {"name": "tree", "git": {"url": "https://git.example/p.git", "revision": "main"}},
+            ],
+            repositories=[{"name": "base"}],
+            signing={"keySecret": {"name": "new"}, "previousKeySecrets": [{"name": "old"}]},
+            withdrawn=["hello=1.2-r0"],
+            retention={"versions": 3},
+        ),
+    )
+    assert done.returncode == 0, done.stderr
+    packages = json.loads(done.stdout)["spec"]["packages"]
+    assert packages["archs"] == ["amd64"]
+    assert packages["parallelism"] == 4
+    assert packages["retention"] == {"versions": 3, "days": 30, "builds": 20}
+    assert packages["refreshInterval"] == "1h"
+
+
+@pytest.mark.parametrize(
+    ("spec", "text"),
+    [
+        ({"sources": []}, "spec.packages.sources"),
+        ({"sources": [{"name": "a"}]}, "exactly one of inline, configMap, git, oci"),
+        (
+            {"sources": [{**SOURCE, "configMap": {"name": "c"}}]},
+            "exactly one of inline, configMap, git, oci",
+        ),
+        ({"sources": [SOURCE, SOURCE]}, "Duplicate value"),
+        ({"sources": [{"name": "Not A Name", "inline": "{}"}]}, "sources[0].name"),
+        (
+            {"sources": [{"name": "a", "git": {"url": "https://u:p@h/x", "revision": "v1"}}]},
+            "git.url",
+        ),
+        (
+            {"sources": [{"name": "a", "git": {"url": "https://h/x", "revision": "--upload"}}]},
+            "git.revision",
+        ),
+        ({"storage": {"repository": "registry.example/p:tag"}}, "storage.repository"),
+        ({"storage": None}, "spec.packages.storage: Required value"),
+        ({"archs": []}, "spec.packages.archs"),
+        ({"parallelism": 0}, "spec.packages.parallelism"),
+        ({"withdrawn": ["hello"]}, "spec.packages.withdrawn[0]"),
+        ({"repositories": [{}]}, "exactly one of name, url"),
+        ({"retention": {"versions": 0}}, "retention.versions"),
+        ({"network": "sometimes"}, "spec.packages.network"),
+        ({"priviledged": True}, 'unknown field "spec.packages.priviledged"'),
+    ],
+)
+def test_a_bad_repository_of_packages_is_refused_with_the_place(plane, spec, text):
+    body = repo(**spec)
+    kept = {key: value for key, value in body["spec"]["packages"].items() if value is not None}
+    done = apply(plane, {**body, "spec": {"packages": kept}})
+    assert done.returncode != 0
+    assert text in done.stderr
+
+
+def test_a_repository_is_followed_or_built(plane):
+    upstream = {"url": URL["url"], "keys": URL["keys"]}
+    assert apply(plane, {**repo(), "spec": {"upstream": upstream}}).returncode == 0
+    for spec in ({**repo()["spec"], "upstream": upstream}, {}, {"suspend": True}):
+        done = apply(plane, {**repo(), "spec": spec})
+        assert done.returncode != 0
+        assert "exactly one of upstream, packages" in done.stderr
 
 
 def test_examples_are_accepted(plane):

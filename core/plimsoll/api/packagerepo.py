@@ -1,8 +1,7 @@
-"""PackageRepo: an APK repository that is verified and followed."""
+"""PackageRepo: an APK repository that is followed, or built here."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
@@ -13,12 +12,13 @@ from plimsoll.api.meta import (
     READY,
     REASON,
     Column,
-    Conditions,
     Definition,
     Duration,
     ObjectMeta,
-    listed_by,
+    cel,
 )
+from plimsoll.api.packagespec import PackagesSpec
+from plimsoll.api.packagestatus import PackageRepoStatus
 from plimsoll.api.repository import Keys, Url
 
 
@@ -43,50 +43,18 @@ class Upstream(StrictModel):
 class PackageRepoSpec(StrictModel):
     """What the repository is."""
 
-    upstream: Upstream
+    model_config = cel(
+        ("has(self.upstream) != has(self.packages)", "expected exactly one of upstream, packages"),
+    )
+
+    upstream: Upstream | None = None
     """A repository that somebody else publishes: verified, and followed."""
 
+    packages: PackagesSpec | None = None
+    """Packages that are built here: from sources, tested, signed and published."""
 
-class RepositoryIndex(Model):
-    """The index of one architecture as it was last verified."""
-
-    arch: str
-    """OCI name of the architecture."""
-
-    digest: str
-    """SHA-256 of the index file: ``sha256:…``."""
-
-    packages: int
-    """Number of packages in it."""
-
-    verified_at: datetime | None = None
-    """When these contents were first seen and verified."""
-
-
-class PackageRepoStatus(Model):
-    """What was found out about the repository."""
-
-    observed_generation: int | None = None
-    """Generation of the spec that the status speaks of."""
-
-    conditions: Conditions = []
-    """``IndexVerified``: every index was fetched and its signature verified. ``Ready``: builds can
-    use the repository."""
-
-    indexes: Annotated[
-        list[RepositoryIndex], Field(max_length=16, json_schema_extra=listed_by("arch"))
-    ] = []
-    """The index of each architecture that was last verified. A later index that does not verify
-    leaves these as they are."""
-
-    packages: int | None = None
-    """Packages over all architectures."""
-
-    last_checked: datetime | None = None
-    """When the repository was last looked at."""
-
-    last_handled_reconcile_at: str | None = None
-    """The last value of the annotation ``plimsoll.dev/requested-at`` that was acted on."""
+    suspend: bool = False
+    """Look at nothing and start nothing new; a package that is being built is finished."""
 
 
 class PackageRepo(Model):
@@ -101,17 +69,28 @@ DEFINITION = Definition(
     kind="PackageRepo",
     plural="packagerepos",
     description=(
-        "An APK repository. Its signed index is verified and followed; images that use it are "
-        "planned again when it changes."
+        "An APK repository: one that somebody else publishes, verified and followed, or one whose "
+        "packages are built here. Images that use it are planned again when it changes."
     ),
     spec=PackageRepoSpec,
     status=PackageRepoStatus,
     short_names=("prepo",),
     columns=(
-        Column("URL", ".spec.upstream.url"),
         READY,
         Column("Packages", ".status.packages", "integer"),
+        Column(
+            "Built",
+            ".status.progress",
+            description="How many of the packages that are built here are published.",
+        ),
         REASON,
+        Column("URL", ".status.url", wide=True),
+        Column(
+            "Reconciling",
+            '.status.conditions[?(@.type=="Reconciling")].reason',
+            description="What is going on.",
+            wide=True,
+        ),
         Column("Checked", ".status.lastChecked", "date", wide=True),
         AGE,
     ),

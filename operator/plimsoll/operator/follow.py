@@ -1,4 +1,4 @@
-"""PackageRepos: fetch the indexes, verify them, and say what was found."""
+"""PackageRepos of others: fetch the indexes, verify them, and say what was found."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from plimsoll.api.meta import (
     parse_duration,
     with_condition,
 )
-from plimsoll.api.packagerepo import PackageRepo, PackageRepoStatus, RepositoryIndex
+from plimsoll.api.packagestatus import PackageRepoStatus, RepositoryIndex
 from plimsoll.apk.index import read_index
 from plimsoll.apk.keys import Keyring
 from plimsoll.arch import Arch
@@ -29,11 +29,13 @@ from plimsoll.operator.state import Event
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from plimsoll.api.packagerepo import PackageRepo
+    from plimsoll.api.repository import RepositoryKey
     from plimsoll.http import Http
     from plimsoll.kube.client import KubeClient
     from plimsoll.operator.recorder import Recorder
-    from plimsoll.operator.workqueue import Key
 
+Body = dict[str, Any]
 Says = tuple[Literal["True", "False", "Unknown"], str, str]
 """Status, reason and message of a condition."""
 
@@ -78,8 +80,10 @@ class Inspector:
     async def inspect(self, repo: PackageRepo) -> list[Finding]:
         """Look at every architecture."""
         upstream = repo.spec.upstream
+        if upstream is None:
+            return []
         try:
-            keyring = await self._keyring(repo)
+            keyring = await self._keyring(upstream.keys)
         except Error as error:
             return [Finding(arch=name, error=error) for name in upstream.archs]
         found = []
@@ -88,9 +92,9 @@ class Inspector:
                 found.append(await self._index(upstream.url, name, keyring))
         return found
 
-    async def _keyring(self, repo: PackageRepo) -> Keyring:
+    async def _keyring(self, keys: Sequence[RepositoryKey]) -> Keyring:
         pems: dict[str, str | bytes] = {}
-        for key in repo.spec.upstream.keys:
+        for key in keys:
             pem = key.data or await self._http.get_bytes(key.url or "", max_size=MAX_KEY)
             pems[key.name] = pem
         return Keyring(pems)
@@ -151,6 +155,7 @@ def summarize(repo: PackageRepo, findings: Sequence[Finding], now: datetime) -> 
     status = PackageRepoStatus(
         observed_generation=generation,
         conditions=conditions,
+        url=repo.spec.upstream.url if repo.spec.upstream is not None else None,
         indexes=indexes,
         packages=sum(index.packages for index in indexes) if indexes else None,
         last_checked=now.replace(microsecond=0),
@@ -191,9 +196,11 @@ def _not_verified(errors: Sequence[Error], was: Condition | None) -> dict[str, S
     }
 
 
-def due(repo: PackageRepo, now: datetime) -> timedelta:
-    """How long until the repository is to be looked at; zero: now."""
-    status, metadata = repo.status, repo.metadata
+def due(repo: PackageRepo, now: datetime) -> timedelta | None:
+    """How long until the repository is to be looked at; zero: now; ``None``: not at all."""
+    status, metadata, upstream = repo.status, repo.metadata, repo.spec.upstream
+    if upstream is None or repo.spec.suspend:
+        return None
     asked = metadata.annotations.get(REQUESTED_AT)
     if (
         status.last_checked is None
@@ -201,7 +208,7 @@ def due(repo: PackageRepo, now: datetime) -> timedelta:
         or asked != status.last_handled_reconcile_at
     ):
         return timedelta()
-    interval = max(parse_duration(repo.spec.upstream.refresh_interval), SHORTEST_INTERVAL)
+    interval = max(parse_duration(upstream.refresh_interval), SHORTEST_INTERVAL)
     verified = find_condition(status.conditions, "IndexVerified")
     if verified is None or verified.status == "Unknown":
         interval = min(interval, RETRY_INTERVAL)
@@ -236,38 +243,28 @@ def _events(old: PackageRepoStatus, new: PackageRepoStatus) -> tuple[Event, ...]
     return ()
 
 
-class PackageRepoController:
-    """Follows PackageRepos."""
+class Follower:
+    """Follows PackageRepos that somebody else publishes."""
 
     def __init__(self, kube: KubeClient, recorder: Recorder, inspector: Inspector) -> None:
         self._kube = kube
         self._recorder = recorder
         self._inspector = inspector
 
-    async def reconcile(self, key: Key) -> Done:
+    async def reconcile(self, body: Body, repo: PackageRepo) -> Done:
         """Look at one PackageRepo if it is time to.
 
         Raises:
             KubeError: the API server is not reachable, or somebody wrote in between (409).
         """
-        body = await self._kube.find(path("PackageRepo", key.namespace, key.name))
-        if body is None:
-            return Done(gone=True)
-        repo = PackageRepo.model_validate(
-            {name: body[name] for name in ("metadata", "spec", "status") if name in body}
-        )
-        if repo.metadata.deletion_timestamp is not None:
-            return Done()
         wait = due(repo, datetime.now(UTC))
-        if wait > timedelta():
+        if wait is None or wait > timedelta():
             return Done(requeue_after=wait)
         findings = await self._inspector.inspect(repo)
         now = datetime.now(UTC)
         outcome = summarize(repo, findings, now)
-        status: dict[str, Any] = json.loads(
-            outcome.status.model_dump_json(by_alias=True, exclude_none=True)
-        )
-        where = path("PackageRepo", key.namespace, key.name, "status")
+        status: Body = json.loads(outcome.status.model_dump_json(by_alias=True, exclude_none=True))
+        where = path("PackageRepo", repo.metadata.namespace, repo.metadata.name, "status")
         await self._kube.replace(where, {**body, "status": status})
         await self._recorder.post("PackageRepo", repo.metadata, outcome.events, now)
         return Done(requeue_after=due(repo.model_copy(update={"status": outcome.status}), now))

@@ -17,11 +17,12 @@ from plimsoll.kube.config import KubeConfig
 from plimsoll.kube.errors import KubeError
 from plimsoll.operator import wiring
 from plimsoll.operator.controller import ImageBuildController
-from plimsoll.operator.follow import Inspector, PackageRepoController
+from plimsoll.operator.follow import Follower, Inspector
 from plimsoll.operator.health import application
 from plimsoll.operator.manager import Manager
 from plimsoll.operator.metrics import Metrics
 from plimsoll.operator.recorder import Recorder
+from plimsoll.operator.repositories import PackageRepoController
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -58,7 +59,9 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
         manager = Manager(
             {
                 "ImageBuild": ImageBuildController(kube, recorder, settings.jobs, metrics),
-                "PackageRepo": PackageRepoController(kube, recorder, Inspector(http)),
+                "PackageRepo": PackageRepoController(
+                    kube, Follower(kube, recorder, Inspector(http))
+                ),
             },
             metrics,
             workers=settings.workers,

@@ -134,8 +134,12 @@ def _repository(name: str, repo: PackageRepo | None) -> RepositorySource:
             f"see: kubectl describe packagerepo {name}",
             expected=ready is None,
         )
-    upstream = repo.spec.upstream
-    return RepositorySource(url=upstream.url, keys=_keys(upstream.keys))
+    if repo.spec.upstream is not None:
+        return RepositorySource(url=repo.spec.upstream.url, keys=_keys(repo.spec.upstream.keys))
+    status = repo.status
+    return RepositorySource(
+        url=status.url or "", keys={key.name: key.data for key in status.public_keys}
+    )
 
 
 def _keys(keys: Sequence[RepositoryKey]) -> dict[str, str]:
