@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from plimsoll.api.authority import Identity
 from plimsoll.api.base import Model, StrictModel
 from plimsoll.api.meta import LocalReference, cel, listed_by
-from plimsoll.api.policy import Identity
 
 GitUrl = Annotated[
     str, StringConstraints(max_length=2048, pattern=r"^(https?|ssh)://([A-Za-z0-9._-]+@)?[^\s@]+$")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from plimsoll.api.policy import CYCLONEDX, SLSA_V02, SLSA_V1, SPDX
+from plimsoll.api.predicates import CYCLONEDX, SLSA_V02, SLSA_V1, SPDX
 from plimsoll.signing.results import (
     Identity,
     Rejection,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plimsoll.api.policy import CYCLONEDX, OPENVEX, SLSA_V02, SLSA_V1, SPDX, VULN
+from plimsoll.api.predicates import CYCLONEDX, OPENVEX, SLSA_V02, SLSA_V1, SPDX, VULN
 from plimsoll.api.require import Require
 from plimsoll.signing.results import (
     Identity,

@@ -26,8 +26,8 @@ from plimsoll.webhook.trust import DEFAULT, PUBLIC_HOSTS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from plimsoll.api.policy import Authority, CaCert, Key, Keyless, SecretRef
-    from plimsoll.api.policy import Identity as Entry
+    from plimsoll.api.authority import Authority, CaCert, Key, Keyless, SecretRef
+    from plimsoll.api.authority import Identity as Entry
     from plimsoll.signing.authority import Authority as Trusted
     from plimsoll.signing.results import Identity
     from plimsoll.webhook.trust import Trust

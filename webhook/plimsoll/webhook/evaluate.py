@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from plimsoll.api.meta import GROUP
-from plimsoll.api.policy import OPENVEX_TYPES, PROVENANCE_TYPES, SBOM_TYPES, VULN
+from plimsoll.api.predicates import OPENVEX_TYPES, PROVENANCE_TYPES, SBOM_TYPES, VULN
 from plimsoll.signing.keyless import KeylessAuthority
 from plimsoll.webhook.provenancerules import provenance_failures
 from plimsoll.webhook.sbomrules import sbom_failures

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from plimsoll.api.imageglob import Glob
 from plimsoll.api.meta import GROUP
-from plimsoll.api.policy import (
+from plimsoll.api.policycheck import PolicyInvalidError, read_spec
+from plimsoll.api.predicates import (
     OPENVEX_TYPES,
     PREDICATE_ALIASES,
     PROVENANCE_TYPES,
     SBOM_TYPES,
     VULN,
 )
-from plimsoll.api.policycheck import PolicyInvalidError, read_spec
 from plimsoll.api.require import Require
 from plimsoll.oci.errors import InvalidReferenceError
 from plimsoll.oci.reference import Reference
@@ -32,7 +32,8 @@ from plimsoll.webhook.trust import DEFAULT, KnownRoots
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from plimsoll.api.policy import Authority, ClusterImagePolicySpec
+    from plimsoll.api.authority import Authority
+    from plimsoll.api.policy import ClusterImagePolicySpec
     from plimsoll.signing.authority import Authority as Trusted
     from plimsoll.webhook.trust import Trust
 

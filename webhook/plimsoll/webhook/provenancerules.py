@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from plimsoll.api.meta import parse_duration
-from plimsoll.api.policy import SLSA_V02
+from plimsoll.api.predicates import SLSA_V02
 from plimsoll.webhook.patterns import like
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plimsoll.api.policy import CYCLONEDX, SPDX
+from plimsoll.api.predicates import CYCLONEDX, SPDX
 from plimsoll.apk.version import try_version
 from plimsoll.webhook.patterns import like
 
