@@ -2,9 +2,8 @@
 
 Both run as one process each, over TLS, with the same load:
 
-- *latency*: requests are sent by the clock (200 a second), whether or not earlier ones have been
-  answered, and timed from when they were due, so a pause of the server counts in full;
-- *throughput*: 16 connections, each asking again as soon as it has its answer.
+- *latency*: an open loop at 200 requests a second (``load.py`` says why);
+- *throughput*: 16 connections in a closed loop.
 
 ``PYTHONPATH=tests/support python bench/webhook.py`` prints a table and ratios; nothing is judged.
 """
@@ -18,7 +17,6 @@ import json
 import os
 import resource
 import ssl
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,9 +24,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 from aiohttp import web
 
+from load import Load, cpu_seconds
 from plimsoll.oci.reference import Reference
 from plimsoll.oci.registry import Registry
 from plimsoll.signing.attach import attach_bundle
@@ -36,6 +34,7 @@ from plimsoll.signing.privatekey import generate_key
 from plimsoll.signing.sign import attest, sign_image
 from plimsoll.webhook.certificates import renewed, utc_now
 from plimsoll.webhook.log import configure
+from plimsoll.webhook.run import settle_memory
 from plimsoll.webhook.tls import ServingCertificate
 from registries import crane_registry, free_port
 from webhooks import for_tests, key_policy, pod, push_image, review, serving
@@ -69,6 +68,7 @@ async def webhook(port: int, identity: dict[str, str], setup: dict[str, Any]) ->
     configure("info")
     async with serving(for_tests(setup["registry"])) as running:
         running.policies.set(**setup["policies"])
+        settle_memory()
         await _listen(running.app, port, identity)
 
 
@@ -101,56 +101,18 @@ def process(kind: str, setup: dict[str, Any]) -> Iterator[tuple[str, int]]:
             child.wait()
 
 
-async def ask(session: aiohttp.ClientSession, url: str, body: bytes) -> dict[str, Any]:
-    async with session.post(url, data=body) as answer:
-        return (await answer.json())["response"]
-
-
-async def wait_for(session: aiohttp.ClientSession, url: str, body: bytes) -> float:
+async def wait_for(load: Load) -> float:
     """Until the server answers; how long its first answer took."""
     for _ in range(200):
         try:
             begin = time.perf_counter()
-            response = await ask(session, url, body)
-        except aiohttp.ClientError:
+            body = await load.ask()
+        except OSError:
             await asyncio.sleep(0.1)
         else:
-            assert response["allowed"], response
+            assert b'"allowed":true' in body.replace(b" ", b""), body
             return time.perf_counter() - begin
-    raise TimeoutError(url)
-
-
-async def open_loop(session: aiohttp.ClientSession, url: str, body: bytes) -> list[float]:
-    """Latencies from when each request was due."""
-    start = time.perf_counter() + 0.1
-    took: list[float] = []
-
-    async def one(due: float) -> None:
-        await ask(session, url, body)
-        took.append(time.perf_counter() - due)
-
-    async with asyncio.TaskGroup() as tasks:
-        for number in range(RATE * SECONDS):
-            due = start + number / RATE
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            tasks.create_task(one(due))
-    return took
-
-
-async def closed_loop(session: aiohttp.ClientSession, url: str, body: bytes) -> float:
-    """Requests a second."""
-    end = time.perf_counter() + SECONDS / 2
-    count = 0
-
-    async def one() -> None:
-        nonlocal count
-        while time.perf_counter() < end:
-            await ask(session, url, body)
-            count += 1
-
-    begin = time.perf_counter()
-    await asyncio.gather(*(one() for _ in range(CONNECTIONS)))
-    return count / (time.perf_counter() - begin)
+    raise TimeoutError
 
 
 def resident(pid: int) -> float:
@@ -160,29 +122,36 @@ def resident(pid: int) -> float:
 
 
 def a_review(image: str) -> bytes:
-    """About as large as the API server's: with managed fields, environment and probes."""
+    """About as large as the API server's: with managed fields and environment."""
     target = pod(image)
     container = target["spec"]["containers"][0]
     container["env"] = [{"name": f"N{n}", "value": f"value {n}"} for n in range(20)]
     container["resources"] = {"requests": {"cpu": "1", "memory": "1Gi"}}
     fields = {f"f:n{n}": {".": {}, "f:value": {}} for n in range(60)}
     target["metadata"]["managedFields"] = [{"manager": "kubectl", "fieldsV1": {"f:spec": fields}}]
-    return json.dumps(review(target)).encode()
+    # Without white space and with a line feed, as Go encodes it.
+    return json.dumps(review(target), separators=(",", ":")).encode() + b"\n"
 
 
 async def measure(url: str, pid: int, bundle: bytes, body: bytes) -> dict[str, float]:
-    trust = ssl.create_default_context(cadata=bundle.decode())
-    connector = aiohttp.TCPConnector(ssl=trust, limit=0)
-    async with aiohttp.ClientSession(connector=connector) as session:
-        cold = await wait_for(session, url, body)
-        await closed_loop(session, url, body)
-        rate = await closed_loop(session, url, body)
-        took = sorted(await open_loop(session, url, body))
+    load = Load(url, ssl.create_default_context(cadata=bundle.decode()), [body])
+    cold = await wait_for(load)
+    await load.closed_loop(CONNECTIONS, SECONDS / 5)
+    before = cpu_seconds(pid)
+    most = await load.closed_loop(CONNECTIONS, SECONDS / 2)
+    cpu = cpu_seconds(pid) - before
+    steady = await load.open_loop(RATE, SECONDS)
+    load.close()
+    for result in (most, steady):
+        assert not result.faults, result.faults[:3]
+        assert not result.denied
     return {
         "first answer, ms": cold * 1000,
-        "p50, ms": statistics.median(took) * 1000,
-        "p99, ms": took[int(len(took) * 0.99)] * 1000,
-        "requests/s": rate,
+        "p50, ms": steady.percentile(0.5),
+        "p99, ms": steady.percentile(0.99),
+        "requests/s": most.rate,
+        "busy, %": 100 * cpu / most.seconds,
+        "CPU, ms/request": 1000 * cpu / len(most.latencies),
         "memory, MiB": resident(pid),
     }
 
@@ -228,7 +197,9 @@ def show(results: dict[str, dict[str, float]], size: int) -> None:
         print("".join([f"{name:24}", *(f"{row[column]:18.2f}" for column in columns)]))
     floor, real = results["echo"], results["webhook"]
     many = results["webhook, 500 policies"]
+    cpu = "CPU, ms/request"
     print(f"\nthroughput of the webhook / echo: {real['requests/s'] / floor['requests/s']:.2f}")
+    print(f"the same from CPU per request:    {floor[cpu] / real[cpu]:.2f}")
     print(f"p50 of the webhook / echo:        {real['p50, ms'] / floor['p50, ms']:.2f}")
     print(f"p50 with 500 policies / one:      {many['p50, ms'] / real['p50, ms']:.2f}")
     print(f"first answer / warm p50:          {real['first answer, ms'] / real['p50, ms']:.1f}")

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plimsoll.oci.strictjson import no_constant, unique
 from plimsoll.webhook.admission import KINDS, answer, read
-from plimsoll.webhook.body import MAX_BODY, decode
+from plimsoll.webhook.body import MAX_BODY, decode, encode
 from plimsoll.webhook.errors import BadReviewError
 from webhooks import pod, review
 
@@ -177,6 +178,63 @@ _JSON = st.recursive(
     ),
     max_leaves=12,
 )
+
+
+class _Twice(str):
+    """A key that is unlike its equal, so that a dictionary holds both."""
+
+    __slots__ = ()
+
+    def __eq__(self, other):
+        return self is other
+
+    def __hash__(self):
+        return id(self)
+
+
+_KEY = st.text('ab<&"\\:u003c é', max_size=4)
+_PAIRS = st.recursive(
+    st.integers() | st.floats() | st.booleans() | st.none() | _KEY,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(st.tuples(_KEY, inner), max_size=3).map(
+            lambda pairs: {_Twice(key): value for key, value in pairs}
+        )
+    ),
+    max_leaves=10,
+)
+
+
+@given(_PAIRS, st.booleans(), st.sampled_from([(",", ":"), (", ", ": "), (",", " :")]))
+def test_the_fast_decoder_says_what_the_careful_one_says(value, ascii_only, separators):
+    text = json.dumps({"x": value}, ensure_ascii=ascii_only, separators=separators)
+    for written in (text, text.replace("<", r"\u003c").replace("&", r"\u0026")):
+        try:
+            careful = json.loads(written, object_pairs_hook=unique, parse_constant=no_constant)
+        except ValueError:
+            with pytest.raises(BadReviewError):
+                decode(written.encode())
+        else:
+            assert decode(written.encode()) == careful
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        rb'{"<":1,"\u003c":2}',
+        rb'{"\\u003c":1,"\\u003c":2}',
+        rb'{"a":":","a":"\u0022:"}',
+        b'{"a":{"b":1,"b":1}}\n',
+    ],
+)
+def test_keys_that_stand_twice_in_any_spelling_are_refused(body):
+    with pytest.raises(BadReviewError, match="stands twice"):
+        decode(body)
+
+
+def test_what_no_encoder_of_unicode_takes_can_be_answered():
+    document = decode(rb'{"a":"\ud800","n":123456789012345678901234567890}')
+    assert json.loads(encode(document)) == document
 
 
 @given(_JSON, st.sampled_from(list(KINDS)))

@@ -6,10 +6,10 @@ the server turns into a denial: a request that is not understood is never admitt
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from plimsoll.webhook.body import encode
 from plimsoll.webhook.errors import BadReviewError
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ def answer(
         "kind": "AdmissionReview",
         "response": response,
     }
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+    return encode(document)
 
 
 def _pod_spec(target: Mapping[str, Any], kind: Kind, what: str) -> Mapping[str, Any]:

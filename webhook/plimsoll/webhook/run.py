@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 from typing import TYPE_CHECKING
 
@@ -93,6 +94,16 @@ async def run(settings: Settings, config: KubeConfig, stop: asyncio.Event | None
             log.info("ended")
 
 
+def settle_memory() -> None:
+    """Keep the garbage collector off what stays for good, and from looking after each request.
+
+    A request's objects are freed as their last reference goes; cycles among them are few.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
 async def _drain(ending: asyncio.Event, seconds: float) -> None:
     """End the process some time after it was asked to.
 
@@ -110,5 +121,6 @@ async def _serve(
     """Open the port once there is something to say and a certificate to say it with."""
     await serving.loaded.wait()
     await store.wait_ready()
+    settle_memory()
     await web.TCPSite(runner, settings.host, settings.port, ssl_context=serving.context).start()
     log.info("ready", port=settings.port, policies=len(store.policies.policies))

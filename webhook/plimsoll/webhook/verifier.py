@@ -18,7 +18,7 @@ from plimsoll.webhook.errors import UndecidedError
 from plimsoll.webhook.evaluate import PolicyVerdict, by_tag, evaluate
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 
     from plimsoll.webhook.access import Access, PullSecrets
     from plimsoll.webhook.policies import (
@@ -139,12 +139,21 @@ class Verifier:
             stage.what = f"registry {reference.registry}, asked what {reference} is"
             digest = await self._resolve(reference, access)
         image = f"{written}@{digest}" if digest and not reference.digest else written
-        stage.what = f"registry {reference.registry}, asked for signatures of {reference.name}"
-        wanted = Wanted.by(policies)
-        verdicts = await asyncio.gather(
-            *(self._verdict(one, reference, digest, access, wanted) for one in policies)
-        )
-        return Judged(image, digest, tuple(verdicts))
+        keys = [
+            (policy.fingerprint, reference.name, digest, access.fingerprint) for policy in policies
+        ]
+        verdicts = [
+            self._known(policy, reference, key) for policy, key in zip(policies, keys, strict=True)
+        ]
+        if missing := [number for number, known in enumerate(verdicts) if known is None]:
+            stage.what = f"registry {reference.registry}, asked for signatures of {reference.name}"
+            subject = Subject(reference, digest, access, Wanted.by(policies))
+            found = await asyncio.gather(
+                *(self._found(policies[number], subject, keys[number]) for number in missing)
+            )
+            for number, verdict in zip(missing, found, strict=True):
+                verdicts[number] = verdict
+        return Judged(image, digest, tuple(one for one in verdicts if one is not None))
 
     async def _resolve(self, reference: Reference, access: Access) -> str:
         async def ask() -> str:
@@ -153,28 +162,25 @@ class Verifier:
 
         return await self._digests.join((reference, access.fingerprint), ask)
 
-    async def _verdict(
-        self,
-        policy: CompiledPolicy,
-        reference: Reference,
-        digest: str,
-        access: Access,
-        wanted: Wanted,
-    ) -> PolicyVerdict:
+    def _known(
+        self, policy: CompiledPolicy, reference: Reference, key: Hashable
+    ) -> PolicyVerdict | None:
+        """The verdict if nobody need be asked for it."""
         if policy.rules.digest and reference.digest is None and not policy.fault:
             # Verdicts are remembered by digest, however the pod came to it.
             return by_tag(policy)
         if not needs_evidence(policy):
             return evaluate(policy, {})
-        key = (policy.fingerprint, reference.name, digest, access.fingerprint)
-        known = self.cache.get(key)
-        if known is not None:
-            return known
+        return self.cache.get(key)
+
+    async def _found(
+        self, policy: CompiledPolicy, subject: Subject, key: Hashable
+    ) -> PolicyVerdict:
         if len(self._verdicts) >= MAX_FLIGHTS:
             raise UndecidedError("too many images are being checked at the moment; try again")
 
         async def ask() -> PolicyVerdict:
-            verdict = await self._judge(policy, Subject(reference, digest, access, wanted))
+            verdict = await self._judge(policy, subject)
             settings = self._settings
             seconds = settings.success_seconds if verdict.passed else settings.failure_seconds
             self.cache.put(key, verdict, seconds)
