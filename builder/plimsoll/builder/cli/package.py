@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sign": (f"{_HERE}.packagesign:sign", "Sign packages."),
     "test": (f"{_HERE}.packagetest:test", "Test built packages."),
     "sign-index": (f"{_HERE}.packagesign:sign_index", "Sign an index."),
+    "updates": (f"{_HERE}.packageupdates:updates", "Look for new versions upstream."),
     "update-cache": (
         f"{_HERE}.packagecache:update_cache",
         "Fetch sources into a folder for builds.",

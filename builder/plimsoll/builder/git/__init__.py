@@ -1,0 +1,1 @@
+"""Git repositories: asking, fetching, and who signed what is in them."""

@@ -1,0 +1,1 @@
+"""New versions upstream: where to look, what counts, what changes with them."""
