@@ -161,7 +161,7 @@ def test_a_repository_of_packages_is_accepted_with_defaults(plane):
             sources=[
                 SOURCE,
                 {"name": "all", "configMap": {"name": "packages"}},
-                {"name": "tree", "git": {"url": "https://git.example/p.git", "revision": "main"}},
+                {"name": "tree", "git": {"url": "https://git.example/p.git"}},
             ],
             repositories=[{"name": "base"}],
             signing={"keySecret": {"name": "new"}, "previousKeySecrets": [{"name": "old"}]},
@@ -189,12 +189,12 @@ def test_a_repository_of_packages_is_accepted_with_defaults(plane):
         ({"sources": [SOURCE, SOURCE]}, "Duplicate value"),
         ({"sources": [{"name": "Not A Name", "inline": "{}"}]}, "sources[0].name"),
         (
-            {"sources": [{"name": "a", "git": {"url": "https://u:p@h/x", "revision": "v1"}}]},
+            {"sources": [{"name": "a", "git": {"url": "https://u:p@h/x"}}]},
             "git.url",
         ),
         (
-            {"sources": [{"name": "a", "git": {"url": "https://h/x", "revision": "--upload"}}]},
-            "git.revision",
+            {"sources": [{"name": "a", "git": {"url": "https://h/x", "ref": {"tag": "--upload"}}}]},
+            "git.ref.tag",
         ),
         ({"storage": {"repository": "registry.example/p:tag"}}, "storage.repository"),
         ({"storage": None}, "spec.packages.storage: Required value"),
@@ -202,6 +202,7 @@ def test_a_repository_of_packages_is_accepted_with_defaults(plane):
         ({"parallelism": 0}, "spec.packages.parallelism"),
         ({"withdrawn": ["hello"]}, "spec.packages.withdrawn[0]"),
         ({"repositories": [{}]}, "exactly one of name, url"),
+        ({"signedSources": [{"repository": "**", "requireSigned": {}}]}, "needs at least one of"),
         ({"retention": {"versions": 0}}, "retention.versions"),
         ({"network": "sometimes"}, "spec.packages.network"),
         ({"priviledged": True}, 'unknown field "spec.packages.priviledged"'),

@@ -17,7 +17,8 @@ from cluster_sigstore import cluster_sigstore
 from gotools import tool
 from operator_world import SETTINGS, World
 from plimsoll.api.imagebuildstatus import Build, BuildInputs
-from plimsoll.operator.jobs import service_account, step_job
+from plimsoll.operator.jobs import step_job
+from plimsoll.operator.podspec import service_account
 from registries import crane_registry
 from sigstore_servers import kubernetes_issuer, sigstore_servers
 

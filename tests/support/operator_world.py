@@ -21,7 +21,7 @@ from plimsoll.api.steps import (
     StepResult,
     dump,
 )
-from plimsoll.operator.jobs import ARCH_LABEL, BUILD_LABEL, STEP_LABEL
+from plimsoll.operator.podspec import ARCH_LABEL, BUILD_LABEL, STEP_LABEL
 from plimsoll.operator.reconcile import reconcile
 from plimsoll.operator.settings import JobSettings
 from plimsoll.operator.state import Create, Delete, Event, JobView, Observed, Plan

@@ -53,7 +53,7 @@ class Person(StrictModel):
     openpgp_keys: Annotated[str, StringConstraints(max_length=131072)] | None = None
     """Public keys of OpenPGP, armored."""
 
-    identities: Annotated[list[Identity], Field(min_length=1, max_length=16)] | None = None
+    identities: Annotated[list[Identity], Field(min_length=1, max_length=4)] | None = None
     """Issuers and subjects of certificates, for gitsign; needs ``trustedRoot``."""
 
 
@@ -73,7 +73,7 @@ class RequireSigned(StrictModel):
     people: (
         Annotated[
             list[Person],
-            Field(min_length=1, max_length=32, json_schema_extra=listed_by("name")),
+            Field(min_length=1, max_length=16, json_schema_extra=listed_by("name")),
         ]
         | None
     ) = None

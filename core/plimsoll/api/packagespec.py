@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from plimsoll.api.base import StrictModel
+from plimsoll.api.gitsource import GitSource, SignedSource
 from plimsoll.api.jobspec import JobSpec
 from plimsoll.api.meta import Duration, LocalReference, cel, listed_by
 from plimsoll.api.repository import RepositoryUse
@@ -19,23 +20,6 @@ _ONE_PLACE = (
     "(has(self.inline) ? 1 : 0) + (has(self.configMap) ? 1 : 0) + (has(self.git) ? 1 : 0)"
     " + (has(self.oci) ? 1 : 0) == 1"
 )
-
-
-class GitTree(StrictModel):
-    """A folder of a Git repository, over https."""
-
-    url: Annotated[str, StringConstraints(max_length=2048, pattern=r"^https?://[^\s@]+$")]
-    """URL without user and password: ``https://git.example/team/packages.git``."""
-
-    revision: Annotated[
-        str,
-        StringConstraints(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9][^\s~^:?*\[\\]*$"),
-    ]
-    """Commit, tag or branch. A commit is always the same; a branch is looked at again every
-    ``spec.packages.refreshInterval``."""
-
-    path: Annotated[str, StringConstraints(max_length=1024)] = ""
-    """Folder in it. Empty: the top."""
 
 
 class PackageSource(StrictModel):
@@ -53,7 +37,7 @@ class PackageSource(StrictModel):
     """A ConfigMap: entries ``*.yaml`` are configurations, ``pipelines.A.B.yaml`` is the pipeline
     ``A/B``, and any other entry is a file that the steps find in their workspace."""
 
-    git: GitTree | None = None
+    git: GitSource | None = None
     """A tree in Git: ``*.yaml`` at its top are configurations, ``pipelines/`` holds pipelines, and
     a folder named as a configuration holds the files beside that one."""
 
@@ -129,7 +113,7 @@ class PackagesSpec(StrictModel):
     """Packages that are built here, from configurations as melange has them."""
 
     sources: Annotated[
-        list[PackageSource], Field(min_length=1, max_length=64, json_schema_extra=listed_by("name"))
+        list[PackageSource], Field(min_length=1, max_length=32, json_schema_extra=listed_by("name"))
     ]
     """Where the configurations come from."""
 
@@ -155,6 +139,13 @@ class PackagesSpec(StrictModel):
         list[Annotated[str, StringConstraints(min_length=1, max_length=128)]], Field(max_length=64)
     ] = []
     """Build options that are on, for configurations that have ``options``."""
+
+    credentials: Annotated[list[LocalReference], Field(max_length=16)] = []
+    """Secrets with logins for the hosts that sources are fetched from: ``.netrc`` or
+    ``.git-credentials``. They are mounted where sources are fetched and nowhere else."""
+
+    signed_sources: Annotated[list[SignedSource], Field(max_length=16)] = []
+    """Who must have signed the commits or tags that packages are built from."""
 
     require_tests: bool = False
     """A package without a test is an error."""

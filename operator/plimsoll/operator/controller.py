@@ -14,8 +14,8 @@ from plimsoll.api.imagebuild import ImageBuild, image_build
 from plimsoll.api.packagerepo import PackageRepo
 from plimsoll.kube.errors import KubeError
 from plimsoll.kube.paths import path
-from plimsoll.operator.jobs import OWNER_LABEL
 from plimsoll.operator.observe import job_views, unstarted
+from plimsoll.operator.podspec import owner_label
 from plimsoll.operator.reconcile import reconcile
 from plimsoll.operator.sources import explain
 from plimsoll.operator.state import Create, Observed, Plan
@@ -90,7 +90,7 @@ class ImageBuildController:
 
     async def _observe(self, desired: ImageBuild, fault: str, refused: str) -> Observed:
         namespace, spec = desired.metadata.namespace, desired.spec
-        selector = f"{OWNER_LABEL}={desired.metadata.uid}"
+        selector = f"{owner_label('ImageBuild')}={desired.metadata.uid}"
         jobs = await self._kube.list(path("Job", namespace), labels=selector)
         pods = await self._kube.list(path("Pod", namespace), labels=selector) if jobs else []
         about = [*unstarted(pods), *_without_pods(jobs, pods)]

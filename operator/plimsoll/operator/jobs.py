@@ -7,12 +7,12 @@ Standard and hold no API token; only ``seal`` sees what signs.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from plimsoll.api.meta import API_VERSION, GROUP, parse_duration
 from plimsoll.api.steps import Attest, BuildRequest, Output
+from plimsoll.operator import podspec
+from plimsoll.operator.podspec import ARCH_LABEL, BUILD_LABEL, REQUEST_DIR, REQUEST_FILE, STEP_LABEL
 from plimsoll.operator.signingvolume import inline_documents, signing_source
 
 if TYPE_CHECKING:
@@ -22,29 +22,11 @@ if TYPE_CHECKING:
     from plimsoll.api.imagebuildstatus import Build, BuildInputs
     from plimsoll.api.steps import StepName
     from plimsoll.arch import Arch
+    from plimsoll.operator.podspec import Manifest
     from plimsoll.operator.settings import JobSettings
     from plimsoll.operator.sources import Configuration, Repositories
 
-Manifest = dict[str, Any]
-
-#: Label of everything that the operator makes for an ImageBuild; the value is its uid.
-OWNER_LABEL = f"{GROUP}/imagebuild-uid"
-BUILD_LABEL = f"{GROUP}/build"
-STEP_LABEL = f"{GROUP}/step"
-ARCH_LABEL = f"{GROUP}/arch"
-MANAGED_BY = "app.kubernetes.io/managed-by"
-MANAGER = "plimsoll-operator"
-#: Annotation with the ImageBuild's name, which may be too long for a label.
-NAME_ANNOTATION = f"{GROUP}/imagebuild"
-
-USER = 65532
-RETRIES = 2
-REQUEST_FILE = "request.json"
-
-_REQUEST_DIR = "/etc/plimsoll/request"
-_DOCKER_DIR = "/etc/plimsoll/docker"
 _KEY_DIR = "/etc/plimsoll/signing"
-_CACHE_DIR = "/var/cache/plimsoll"
 
 
 def build_id(desired: ImageBuild, number: int, inputs: BuildInputs) -> str:
@@ -114,16 +96,6 @@ def request_config_map(desired: ImageBuild, content: BuildRequest) -> Manifest:
     }
 
 
-def service_account(namespace: str, name: str) -> Manifest:
-    """An account without any right, and without a token."""
-    return {
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
-        "metadata": {"name": name, "namespace": namespace, "labels": {MANAGED_BY: MANAGER}},
-        "automountServiceAccountToken": False,
-    }
-
-
 def step_job(
     desired: ImageBuild,
     build: Build,
@@ -132,130 +104,22 @@ def step_job(
     arch: Arch | None = None,
 ) -> Manifest:
     """The Job of one step."""
-    labels = {STEP_LABEL: step, **({ARCH_LABEL: arch.slug} if arch else {})}
-    name = job_name(build.id, step, arch)
-    metadata = _metadata(desired, build.id, name, labels)
-    pod_metadata = {"labels": metadata["labels"], "annotations": metadata["annotations"]}
-    seconds = int(parse_duration(desired.spec.job.timeout).total_seconds())
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": metadata,
-        "spec": {
-            "backoffLimit": RETRIES,
-            "activeDeadlineSeconds": max(seconds, 1),
-            "completions": 1,
-            "parallelism": 1,
-            "podFailurePolicy": {
-                "rules": [
-                    {
-                        "action": "Ignore",
-                        "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
-                    },
-                    {
-                        "action": "FailJob",
-                        "onExitCodes": {
-                            "containerName": "step",
-                            "operator": "In",
-                            "values": [2, 3],
-                        },
-                    },
-                ]
-            },
-            "template": {
-                "metadata": pod_metadata,
-                "spec": _pod(desired, build, step, settings, arch),
-            },
-        },
-    }
-
-
-def _pod(
-    desired: ImageBuild, build: Build, step: StepName, settings: JobSettings, arch: Arch | None
-) -> Manifest:
     spec = desired.spec
     sealing = step == "seal"
-    volumes: list[Manifest] = [
-        {"name": "request", "configMap": {"name": build.id}},
-        {"name": "tmp", "emptyDir": {}},
-        {
-            "name": "cache",
-            **(
-                {"persistentVolumeClaim": {"claimName": spec.job.cache_claim.name}}
-                if spec.job.cache_claim
-                else {"emptyDir": {}}
-            ),
-        },
-    ]
-    mounts: list[Manifest] = [
-        {"name": "request", "mountPath": _REQUEST_DIR, "readOnly": True},
-        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  the pod's own
-        {"name": "cache", "mountPath": _CACHE_DIR},
-    ]
-    environment = {"HOME": "/tmp", "TMPDIR": "/tmp", "XDG_CACHE_HOME": _CACHE_DIR}  # noqa: S108
-    if spec.output.push_secret is not None:
-        item = {"key": ".dockerconfigjson", "path": "config.json"}
-        volumes.append(
-            {
-                "name": "docker",
-                "secret": {
-                    "secretName": spec.output.push_secret.name,
-                    "items": [item],
-                    "defaultMode": 0o440,
-                },
-            }
-        )
-        mounts.append({"name": "docker", "mountPath": _DOCKER_DIR, "readOnly": True})
-        environment["DOCKER_CONFIG"] = _DOCKER_DIR
+    mounts = podspec.step_mounts(build.id, spec.job, spec.output.push_secret)
     if sealing and spec.signing is not None:
-        volumes.append({"name": "signing", **signing_source(spec.signing, build.id)})
-        mounts.append({"name": "signing", "mountPath": _KEY_DIR, "readOnly": True})
-    container: Manifest = {
-        "name": "step",
-        "image": settings.image,
-        "imagePullPolicy": settings.pull_policy,
-        "command": ["plimsoll", "step", step],
-        "args": _arguments(desired, build, step, arch),
-        "env": [{"name": name, "value": value} for name, value in environment.items()],
-        "volumeMounts": mounts,
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-        },
-    }
-    if spec.job.resources is not None:
-        container["resources"] = _plain(spec.job.resources)
-    pod: Manifest = {
-        "restartPolicy": "Never",
-        "serviceAccountName": settings.seal_account if sealing else settings.build_account,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [container],
-        "volumes": volumes,
-    }
-    if settings.pull_secrets:
-        pod["imagePullSecrets"] = [{"name": name} for name in settings.pull_secrets]
-    if spec.job.node_selector:
-        pod["nodeSelector"] = dict(spec.job.node_selector)
-    if spec.job.tolerations:
-        pod["tolerations"] = [_plain(toleration) for toleration in spec.job.tolerations]
-    if priority := spec.job.priority_class_name or settings.priority_class:
-        pod["priorityClassName"] = priority
-    return pod
+        mounts.add("signing", _KEY_DIR, signing_source(spec.signing, build.id))
+    arguments = _arguments(desired, build, step, arch)
+    container = podspec.step_container([step], arguments, mounts, settings, spec.job.resources)
+    account = settings.seal_account if sealing else settings.build_account
+    pod = podspec.pod([container], mounts.volumes, spec.job, settings, account=account)
+    labels = {STEP_LABEL: step, **({ARCH_LABEL: arch.slug} if arch else {})}
+    about = _metadata(desired, build.id, job_name(build.id, step, arch), labels)
+    return podspec.job(about, pod, seconds=podspec.seconds_of(spec.job))
 
 
 def _arguments(desired: ImageBuild, build: Build, step: StepName, arch: Arch | None) -> list[str]:
-    arguments = ["--request", f"{_REQUEST_DIR}/{REQUEST_FILE}"]
+    arguments = ["--request", f"{REQUEST_DIR}/{REQUEST_FILE}"]
     if build.plan is not None:
         arguments += ["--plan-lock", build.plan.lock]
     if arch is not None:
@@ -274,30 +138,4 @@ def _arguments(desired: ImageBuild, build: Build, step: StepName, arch: Arch | N
 
 
 def _metadata(desired: ImageBuild, build: str, name: str, labels: Mapping[str, str]) -> Manifest:
-    owner = desired.metadata
-    return {
-        "name": name,
-        "namespace": owner.namespace,
-        "labels": {
-            MANAGED_BY: MANAGER,
-            "app.kubernetes.io/component": "build",
-            OWNER_LABEL: owner.uid,
-            BUILD_LABEL: build,
-            **labels,
-        },
-        "annotations": {NAME_ANNOTATION: owner.name},
-        "ownerReferences": [
-            {
-                "apiVersion": API_VERSION,
-                "kind": "ImageBuild",
-                "name": owner.name,
-                "uid": owner.uid,
-                "controller": True,
-            }
-        ],
-    }
-
-
-def _plain(model: Any) -> Manifest:
-    data: Manifest = json.loads(model.model_dump_json(by_alias=True, exclude_none=True))
-    return data
+    return podspec.metadata("ImageBuild", desired.metadata, name, {BUILD_LABEL: build, **labels})

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from plimsoll.api.steps import StepFailure
 from plimsoll.arch import Arch
-from plimsoll.operator.jobs import ARCH_LABEL, BUILD_LABEL, STEP_LABEL
+from plimsoll.operator.podspec import ARCH_LABEL, BUILD_LABEL, STEP_LABEL
 from plimsoll.operator.state import JobPhase, JobView
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from plimsoll.operator.jobs import (
     job_name,
     request,
     request_config_map,
-    service_account,
     step_job,
 )
+from plimsoll.operator.podspec import service_account
 from plimsoll.operator.state import Create
 
 R = TypeVar("R", PlanResult, AssembleResult, SealResult, PromoteResult)

@@ -8,7 +8,7 @@ import kopf
 
 from plimsoll.api.meta import GROUP, VERSION
 from plimsoll.kube.session import open_session
-from plimsoll.operator.jobs import MANAGED_BY, MANAGER, NAME_ANNOTATION
+from plimsoll.operator.podspec import MANAGED_BY, MANAGER, OwnerKind, name_annotation
 from plimsoll.operator.workqueue import Key
 
 if TYPE_CHECKING:
@@ -37,9 +37,10 @@ def registry(manager: Manager, config: KubeConfig) -> kopf.OperatorRegistry:
     @kopf.on.event("batch", "v1", "jobs", labels=ours, registry=handlers)
     @kopf.on.event("v1", "pods", labels=ours, registry=handlers)
     def child(namespace: str | None, annotations: kopf.Annotations, **_: Any) -> None:
-        owner = annotations.get(NAME_ANNOTATION)
-        if owner:
-            manager.notice(Key("ImageBuild", namespace or "", owner))
+        kinds: tuple[OwnerKind, ...] = ("ImageBuild", "PackageRepo")
+        for kind in kinds:
+            if owner := annotations.get(name_annotation(kind)):
+                manager.notice(Key(kind, namespace or "", owner))
 
     @kopf.on.login(registry=handlers)
     async def login(**_: Any) -> kopf.AiohttpSession:

@@ -6,7 +6,8 @@ import pytest
 from operator_world import SETTINGS, START, World
 from plimsoll.api.imagebuildstatus import Build, BuildInputs
 from plimsoll.arch import Arch
-from plimsoll.operator.jobs import build_id, job_name, service_account, step_job
+from plimsoll.operator.jobs import build_id, job_name, step_job
+from plimsoll.operator.podspec import service_account
 from plimsoll.operator.settings import JobSettings
 from plimsoll.operator.signingvolume import inline_documents
 
