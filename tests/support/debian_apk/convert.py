@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from debian_apk import spdx
 from debian_apk.licenses import declared_license
+from debian_apk.names import BUNDLES, UNUSED_FILES, libraries, other_names
 from debian_apk.pyc import byte_code
 from debian_apk.special import extras
 from debian_apk.versions import apk_version
@@ -107,8 +108,27 @@ def links_package(arch: str, target: Path) -> IndexEntry:
     )
     files = [PackageFile(n, Type.SYMLINK, linkname=t) for n, t in links.items()]
     files += [PackageFile(t, Type.DIRECTORY, 0o755) for t in links.values()]
+    return _write_own(info, files, arch, target)
+
+
+def bundle(name: str, arch: str, target: Path) -> IndexEntry:
+    """Write a package without files that brings others, one of ``BUNDLES``."""
+    info = PackageInfo(
+        name=name,
+        version=LINKS_VERSION,
+        arch=ARCHS[arch],
+        origin=name,
+        description=f"brings {', '.join(BUNDLES[name])}",
+        maintainer="Plimsoll tests",
+        licenses=("CC0-1.0",),
+        depends=BUNDLES[name],
+    )
+    return _write_own(info, [], arch, target)
+
+
+def _write_own(info: PackageInfo, files: list[PackageFile], arch: str, target: Path) -> IndexEntry:
     content = spdx.document(
-        info, debian_version="12", debian_arch=arch, source=LINKS_PACKAGE, extracted={}, date=0
+        info, debian_version="12", debian_arch=arch, source=info.name, extracted={}, date=0
     )
     sbom = f"var/lib/db/sbom/{info.name}-{info.version}.spdx.json"
     files.append(PackageFile(sbom, content=content))
@@ -153,6 +173,8 @@ def _files(deb: Path, *, docs: bool) -> Iterator[PackageFile]:
     for path, file in found.items():
         if not docs and _DROPPED.match(path) and not _keeps(path, file):
             continue
+        if UNUSED_FILES.fullmatch(path):
+            continue
         if file.type is Type.HARDLINK and not docs and _DROPPED.match(file.linkname):
             original = found[file.linkname]
             yield replace(original, path=path)
@@ -171,8 +193,7 @@ def _merged(path: str) -> str:
 
 def _depends(package: DebianPackage, packages: PackageList, wanted: set[str]) -> tuple[str, ...]:
     names = {LINKS_PACKAGE}
-    for group in package.relation("Pre-Depends", "Depends"):
-        alternatives = [name for name, _ in group]
+    for alternatives in package.needs():
         choice = packages.choose(alternatives, wanted)
         if choice:
             names.add(choice)
@@ -193,6 +214,7 @@ def _provides(package: DebianPackage, files: dict[str, PackageFile]) -> tuple[st
             names.add(f"cmd:{name}={version}")
     if "usr/bin/sh" in files:
         names.add("/bin/sh")
+    names.update(other_names(package.name, version), libraries(files))
     return tuple(sorted(names))
 
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from debian_apk.names import UNUSED
 from debian_apk.versions import debian_key
 
 if TYPE_CHECKING:
@@ -61,6 +62,13 @@ class DebianPackage:
         """As ``apt-get download`` names it."""
         version = self.version.replace(":", "%3a")
         return f"{self.name}_{version}_{self.fields['Architecture']}.deb"
+
+    def needs(self) -> list[list[str]]:
+        """What it depends on: lists of alternative names. What no build here uses is left out."""
+        unused = UNUSED.get(self.name, frozenset())
+        groups = self.relation("Pre-Depends", "Depends")
+        names = [[name for name, _ in group] for group in groups]
+        return [group for group in names if group[0] not in unused]
 
     def relation(self, *names: str) -> list[list[tuple[str, str]]]:
         """A relation field: a list of alternatives, each (name, version condition)."""
@@ -127,8 +135,8 @@ class PackageList:
             if name in found:
                 continue
             package = found[name] = self.get(name)
-            for group in package.relation("Pre-Depends", "Depends"):
-                choice = self.choose([n for n, _ in group], wanted | found.keys())
+            for group in package.needs():
+                choice = self.choose(group, wanted | found.keys())
                 if choice and choice not in found:
                     queue.append(choice)
         return dict(sorted(found.items()))

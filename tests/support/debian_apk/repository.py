@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from debian_apk.apt import Apt, AptError
-from debian_apk.convert import ARCHS, LINKS_FILE, convert, links_package
+from debian_apk.convert import ARCHS, LINKS_FILE, LINKS_VERSION, bundle, convert, links_package
+from debian_apk.names import BUNDLES
 from debian_apk.packages import DebianPackage, PackageList
 from debian_apk.versions import apk_version
 from plimsoll.apk import packageinfo, tarwrite, writer
@@ -42,6 +43,18 @@ SETS = {
     ],
     "web": ["nginx-light"],
     "tools": ["curl", "git", "openssl", "jq"],
+    # What builds C, shell and Python programs and fetches sources; as small as that can be.
+    "build": [
+        "base-files",
+        "build-base",
+        "busybox",
+        "ca-certificates",
+        "git",
+        "libc-bin",
+        "pkgconf",
+        "python3",
+        "wget",
+    ],
 }
 
 
@@ -135,6 +148,8 @@ def _convert_all(
     apt: Apt, wanted: list[str], store: Path, *, docs: bool
 ) -> tuple[dict[str, Path], int]:
     """File name → converted package in ``store``, and how many were not there yet."""
+    bundles = [name for name in wanted if name in BUNDLES]
+    wanted = [n for n in wanted if n not in BUNDLES] + [n for b in bundles for n in BUNDLES[b]]
     packages = apt.packages()
     closure = packages.closure(wanted)
     try:
@@ -164,15 +179,16 @@ def _convert_all(
     if not links.exists():
         links_package(apt.architecture, links)
     paths[LINKS_FILE] = links
+    for name in bundles:
+        file = f"{name}-{LINKS_VERSION}.apk"
+        paths[file] = store / f"{file}.{apt.architecture}"
+        bundle(name, apt.architecture, paths[file])
     return paths, len(missing)
 
 
 def _dependency_hash(package: DebianPackage, packages: PackageList, wanted: set[str]) -> str:
     """Of the full Debian version and of what alternatives were chosen."""
-    chosen = [
-        packages.choose([name for name, _ in group], wanted) or ""
-        for group in package.relation("Pre-Depends", "Depends")
-    ]
+    chosen = [packages.choose(group, wanted) or "" for group in package.needs()]
     text = " ".join([package.version, package.fields.get("SHA256", ""), *chosen])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

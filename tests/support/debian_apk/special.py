@@ -44,6 +44,30 @@ def _mawk(files: Files) -> Iterator[PackageFile]:
         yield PackageFile("usr/bin/awk", Type.SYMLINK, linkname="mawk")
 
 
+def _busybox(files: Files) -> Iterator[PackageFile]:
+    """The list that the applets' links are made from, where nothing else has their names."""
+    del files
+    content = "".join(f"/usr/bin/{name}\n" for name in _APPLETS.split())
+    yield PackageFile("etc/busybox-paths.d/busybox", content=content.encode(), mtime=None)
+
+
+def _gcc(files: Files) -> Iterator[PackageFile]:
+    del files
+    for name in ("cc", "c99"):
+        yield PackageFile(f"usr/bin/{name}", Type.SYMLINK, linkname="gcc")
+
+
+#: Programs that steps of builds use, and that Debian's busybox has.
+_APPLETS = (
+    "[ ash awk base64 basename bunzip2 bzcat bzip2 cat chgrp chmod chown cmp cp cpio cut date dd "
+    "diff dirname du echo egrep env expand expr false fgrep find fold getopt grep gunzip gzip head "
+    "hexdump hostname id kill link ln ls md5sum mkdir mkfifo mktemp mv nl nproc od paste patch "
+    "printf ps pwd readlink realpath rev rm rmdir sed seq sh sha1sum sha256sum sha512sum shuf "
+    "sleep sort stat strings sync tac tail tar tee test time timeout touch tr true truncate "
+    "tty uname unexpand uniq unlink unxz unzip wc which whoami xargs xxd xz xzcat yes zcat"
+)
+
+
 def _copy(*pairs: tuple[str, str]) -> Callable[[Files], Iterator[PackageFile]]:
     def make(files: Files) -> Iterator[PackageFile]:
         for source, target in pairs:
@@ -63,8 +87,10 @@ _MAKERS: dict[str, Callable[[Files], Iterator[PackageFile]]] = {
         ("usr/share/base-passwd/passwd.master", "etc/passwd"),
         ("usr/share/base-passwd/group.master", "etc/group"),
     ),
+    "busybox": _busybox,
     "ca-certificates": _ca_certificates,
     "dash": _dash,
+    "gcc": _gcc,
     "libc-bin": _copy(("usr/share/libc-bin/nsswitch.conf", "etc/nsswitch.conf")),
     "mawk": _mawk,
 }

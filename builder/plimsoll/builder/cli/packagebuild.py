@@ -141,7 +141,12 @@ async def _build(compiled: list[Compiled], config: Path, options: dict[str, Any]
     from plimsoll.builder.settings import Settings  # noqa: PLC0415
     from plimsoll.builder.store import default_cache_dir  # noqa: PLC0415
 
-    origin = Origin(str(config), options["git_repo_url"], options["git_commit"], options["licence"])
+    origin = Origin(
+        configuration_path(config),
+        options["git_repo_url"],
+        options["git_commit"],
+        options["licence"],
+    )
     settings = _settings(config, options)
     engine_settings = Settings(
         cache_dir=options["apk_cache_dir"] or default_cache_dir(),
@@ -152,6 +157,18 @@ async def _build(compiled: list[Compiled], config: Path, options: dict[str, Any]
             built = await build_package(engine, item, origin, settings)
             for path in built.packages:
                 click.echo(path)
+
+
+def configuration_path(config: Path) -> str:
+    """Where a configuration lies in its repository; only its name where it lies in none.
+
+    So packages say the same wherever the repository is checked out.
+    """
+    path = config.resolve()
+    for folder in path.parents:
+        if (folder / ".git").exists():
+            return path.relative_to(folder).as_posix()
+    return path.name
 
 
 def _settings(config: Path, options: dict[str, Any]) -> BuildSettings:

@@ -16,7 +16,7 @@ from plimsoll.builder.package.emit import Emission, emit
 from plimsoll.builder.package.guest import make_guest
 from plimsoll.builder.package.progress import Progress
 from plimsoll.builder.package.runner import Place, Settings, StepError, make_runner
-from plimsoll.builder.package.show import to_yaml
+from plimsoll.builder.package.show import record
 from plimsoll.builder.package.workspace import copy_sources, outputs
 from plimsoll.builder.sca.tree import DirectoryTree
 from plimsoll.builder.store import storage_errors
@@ -187,7 +187,7 @@ def _emit_all(
     emission = Emission(
         compiled=compiled,
         origin=origin,
-        configuration=to_yaml(config),
+        configuration=record(config),
         epoch=settings.epoch,
         namespace=settings.namespace,
         commit=settings.commit,

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _LAST_LINES = 30
 _LINE = 64 << 10
+# What steps create must not depend on who builds.
+_UMASK = 0o022
 
 
 class StepError(Error):
@@ -232,6 +234,7 @@ async def _execute(
         stderr=asyncio.subprocess.STDOUT,
         env=dict(environment),
         start_new_session=True,
+        umask=_UMASK,
         limit=_LINE,
     )
     try:

@@ -37,3 +37,17 @@ def to_yaml(config: PackageConfiguration) -> str:
     plain = to_plain(config)
     text: str = yaml.dump(plain, Dumper=_Dumper, sort_keys=False, width=4096, allow_unicode=True)
     return text
+
+
+def record(config: PackageConfiguration) -> str:
+    """A configuration as its packages carry it: without what only this machine can read.
+
+    Repositories and keys that are files of this machine are left out; packages would differ from
+    one place to the other, and tell about it.
+    """
+    contents = config.environment.contents
+    names = ("keyring", "repositories", "build_repositories")
+    kept = {name: [item for item in getattr(contents, name) if "://" in item] for name in names}
+    contents = contents.model_copy(update=kept)
+    environment = config.environment.model_copy(update={"contents": contents})
+    return to_yaml(config.model_copy(update={"environment": environment}))
