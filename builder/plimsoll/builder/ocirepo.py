@@ -37,15 +37,31 @@ def file_tag(arch: str, file_name: str) -> str:
         arch: APK name.
         file_name: ``APKINDEX.tar.gz`` or ``NAME-VERSION.apk``.
     """
-
-    def escaped(match: re.Match[str]) -> str:
-        return "".join(f"_{byte:02X}" for byte in match[0].encode())
-
-    name = "index" if file_name == INDEX_FILE else f"apk.{_PLAIN.sub(escaped, file_name)}"
-    tag = f"{_PLAIN.sub(escaped, arch)}.{name}"
+    name = "index" if file_name == INDEX_FILE else f"apk.{_plain(file_name)}"
+    tag = f"{_plain(arch)}.{name}"
     if len(tag) <= _MAX_TAG and re.match(r"[A-Za-z0-9]", tag):
         return tag
     return f"sha256.{hashlib.sha256(f'{arch}/{file_name}'.encode()).hexdigest()}"
+
+
+def build_tag(arch: str, name: str) -> str:
+    """The tag of the record of a configuration's last build; as ``file_tag``.
+
+    Args:
+        arch: APK name.
+        name: of the configuration's main package.
+    """
+    tag = f"{_plain(arch)}.build.{_plain(name)}"
+    if len(tag) <= _MAX_TAG:
+        return tag
+    return f"sha256.{hashlib.sha256(f'{arch}/build/{name}'.encode()).hexdigest()}"
+
+
+def _plain(text: str) -> str:
+    def escaped(match: re.Match[str]) -> str:
+        return "".join(f"_{byte:02X}" for byte in match[0].encode())
+
+    return _PLAIN.sub(escaped, text)
 
 
 def file_reference(url: str) -> tuple[Reference, str]:

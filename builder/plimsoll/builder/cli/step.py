@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import traceback
 from contextlib import asynccontextmanager
@@ -12,24 +13,26 @@ from typing import TYPE_CHECKING
 import click
 
 from plimsoll.errors import Error
+from plimsoll.lazygroup import LazyGroup
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
     from typing import Any
 
+    from plimsoll.api.packagesteps import PackageRequest
     from plimsoll.api.steps import BuildRequest, StepResult
     from plimsoll.signing.statementsigner import StatementSigner
 
 TERMINATION_LOG = Path("/dev/termination-log")
 
-_request = click.option(
+request_option = click.option(
     "--request",
     "request_file",
     type=click.Path(path_type=Path),
     required=True,
     help="The request (JSON).",
 )
-_result = click.option(
+result_option = click.option(
     "--result",
     "result_file",
     type=click.Path(path_type=Path),
@@ -42,7 +45,24 @@ _lock = click.option(
 )
 
 
-@click.group()
+_HERE = "plimsoll.builder.cli"
+_PACKAGES = f"{_HERE}.packagestep"
+
+#: Command name → (``module:attribute``, one-line help).
+COMMANDS: dict[str, tuple[str, str]] = {
+    "assemble": (f"{_HERE}.step:assemble", "Make the image of one architecture."),
+    "package-collect": (f"{_PACKAGES}:collect", "Make unsigned packages of a build's output."),
+    "package-outbox": (f"{_PACKAGES}:outbox", "Hand out what a build left."),
+    "package-plan": (f"{_PACKAGES}:plan", "Find which packages can be built now."),
+    "package-prepare": (f"{_PACKAGES}:prepare", "Push the image that builds a package."),
+    "package-publish": (f"{_PACKAGES}:publish", "Sign packages and move the index."),
+    "plan": (f"{_HERE}.step:plan", "Resolve the packages of all architectures into one lock."),
+    "promote": (f"{_HERE}.step:promote", "Move the tags to the sealed index."),
+    "seal": (f"{_HERE}.step:seal", "Push the index; sign and attest it and its images."),
+}
+
+
+@click.group(cls=LazyGroup, table=COMMANDS)
 def step() -> None:
     """Run one step of a build inside a Job of the operator.
 
@@ -50,24 +70,24 @@ def step() -> None:
     """
 
 
-@step.command()
-@_request
-@_result
+@click.command()
+@request_option
+@result_option
 def plan(request_file: Path, result_file: Path) -> None:
     """Resolve the packages of all architectures into one lock."""
 
     async def run(request: BuildRequest) -> StepResult:
         from plimsoll.builder.steps.plan import plan as work  # noqa: PLC0415
 
-        async with _engine(request) as engine:
+        async with step_engine(request) as engine:
             return await work(engine, request)
 
     _run(request_file, result_file, run)
 
 
-@step.command()
-@_request
-@_result
+@click.command()
+@request_option
+@result_option
 @_lock
 @click.option("--arch", required=True, help="Architecture.")
 def assemble(request_file: Path, result_file: Path, lock: str, arch: str) -> None:
@@ -77,15 +97,15 @@ def assemble(request_file: Path, result_file: Path, lock: str, arch: str) -> Non
         from plimsoll.arch import Arch  # noqa: PLC0415
         from plimsoll.builder.steps.assemble import assemble as work  # noqa: PLC0415
 
-        async with _engine(request) as engine:
+        async with step_engine(request) as engine:
             return await work(engine, request, Arch.parse(arch), lock)
 
     _run(request_file, result_file, run)
 
 
-@step.command()
-@_request
-@_result
+@click.command()
+@request_option
+@result_option
 @_lock
 @click.option(
     "--assembled",
@@ -138,9 +158,9 @@ def seal(  # noqa: PLR0913, PLR0917  (click passes options as arguments)
     _run(request_file, result_file, run)
 
 
-@step.command()
-@_request
-@_result
+@click.command()
+@request_option
+@result_option
 @click.option("--digest", required=True, help="The sealed index.")
 @click.option("--tag", "tags", multiple=True, required=True, help="A tag to move.")
 @click.option("--plan-lock", "--lock", "lock", metavar="DIGEST", help="Not used.")
@@ -180,15 +200,18 @@ async def _signer(
         yield None
 
 
-def _engine(request: BuildRequest) -> Any:
+def step_engine(request: BuildRequest | PackageRequest) -> Any:
     """The engine with the cache of this Job; it asks no host that only this node should reach."""
     from plimsoll.builder.engine import Engine  # noqa: PLC0415
     from plimsoll.builder.settings import Events, Settings  # noqa: PLC0415
     from plimsoll.builder.store import default_cache_dir  # noqa: PLC0415
+    from plimsoll.oci.insecure import VARIABLE, insecure_registries  # noqa: PLC0415
 
     def say(text: str) -> None:
         click.echo(text, err=True)
 
+    # Repositories in registries are read by the engine, which knows only the environment.
+    os.environ[VARIABLE] = ",".join(sorted(insecure_registries(request.insecure_registries)))
     return Engine(
         Settings(cache_dir=default_cache_dir(), trusted_hosts=frozenset(request.trusted_hosts)),
         Events(say=say, warn=say),
@@ -200,28 +223,37 @@ def _run(
     result_file: Path,
     work: Callable[[BuildRequest], Coroutine[Any, Any, StepResult]],
 ) -> None:
-    """Run a step, write its result, and exit with the status that its kind has."""
+    """Run a step of an image's build."""
+    from plimsoll.api.steps import dump  # noqa: PLC0415  (start-up time of --help)
+    from plimsoll.builder.steps.common import read_request  # noqa: PLC0415
+
+    async def run() -> bytes:
+        return dump(await work(read_request(request_file)))
+
+    conclude(run, result_file)
+
+
+def conclude(work: Callable[[], Coroutine[Any, Any, bytes]], result_file: Path) -> None:
+    """Do the work of a step, write its result, and exit with the status that its kind has."""
     from plimsoll.api.steps import (  # noqa: PLC0415  (start-up time of --help)
         EXIT_PERMANENT,
         EXIT_RETRY,
         StepFailure,
         dump,
     )
-    from plimsoll.builder.steps.common import read_request  # noqa: PLC0415
 
     try:
-        result: StepResult | StepFailure = asyncio.run(work(read_request(request_file)))
+        message = asyncio.run(work())
         status = 0
     except Error as error:
         status = EXIT_RETRY if error.retryable else EXIT_PERMANENT
         text = f"{error.message} ({error.hint})" if error.hint else error.message
-        result = StepFailure(reason=error.reason, message=text, retryable=error.retryable)
+        message = dump(StepFailure(reason=error.reason, message=text, retryable=error.retryable))
         click.echo(f"error: {text}", err=True)
     except Exception as error:  # noqa: BLE001  (a Job's last words must be readable)
         traceback.print_exc()
         status = EXIT_PERMANENT
-        result = StepFailure(reason="InternalError", message=repr(error), retryable=False)
-    message = dump(result)
+        message = dump(StepFailure(reason="InternalError", message=repr(error), retryable=False))
     click.echo(message.decode())
     # Outside a container there is no termination log, unless a file is named.
     if result_file != TERMINATION_LOG or result_file.exists():

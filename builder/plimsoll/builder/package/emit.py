@@ -57,6 +57,7 @@ class Emission:
         require: linters whose findings are errors; ``None`` for the usual ones.
         warn: linters whose findings are warnings.
         say: gets notes and warnings.
+        found: gets the name of the package and each finding of its linters.
     """
 
     compiled: Compiled
@@ -70,6 +71,7 @@ class Emission:
     require: Sequence[str] | None = None
     warn: Sequence[str] | None = None
     say: Callable[[str], None] = print
+    found: Callable[[str, Finding], None] = lambda _name, _finding: None
 
 
 def emit(
@@ -182,6 +184,7 @@ def _lint(emission: Emission, part: Package | Subpackage, tree: Tree) -> None:
     findings = lint(tree, facts, checks)
     for finding in findings:
         emission.say(f"{part.name}: {_shown(finding)}")
+        emission.found(part.name, finding)
     errors = [finding for finding in findings if finding.severity is Severity.ERROR]
     if errors:
         lines = "\n".join(f"  {_shown(finding)}" for finding in errors[:20])

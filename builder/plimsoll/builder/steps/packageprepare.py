@@ -1,0 +1,139 @@
+"""The package-prepare step: sources fetched and checked, the image that builds a package pushed.
+
+No code of any package runs here, so it may hold logins and use the network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plimsoll.api.packagesteps import OUTPUT_FOLDER, PackagePrepareResult
+from plimsoll.api.steps import RepositorySource
+from plimsoll.builder.package.sources import cache_sources
+from plimsoll.builder.package.workspace import copy_sources
+from plimsoll.builder.steps.common import RequestError
+from plimsoll.builder.steps.packagecommon import Storage, storage_registry
+from plimsoll.builder.steps.packagefiles import write_folder
+from plimsoll.builder.steps.packagegit import GitMirrors
+from plimsoll.builder.steps.packageguest import Workspace, compose_guest, push_guest
+from plimsoll.builder.steps.packagerecord import GUEST_TYPE, GuestRecord, pull_planned
+from plimsoll.builder.steps.packagescript import program
+from plimsoll.builder.steps.packagestate import read_snapshot
+from plimsoll.oci.registry import Artifact
+
+if TYPE_CHECKING:
+    from plimsoll.api.packagesteps import PackageRequest
+    from plimsoll.arch import Arch
+    from plimsoll.builder.engine import Engine
+    from plimsoll.builder.package.compile import Compiled
+    from plimsoll.builder.steps.packagerecord import Planned
+
+_CHECKSUMS = ("expected-sha256", "expected-sha512")
+
+
+async def prepare_package(
+    engine: Engine, request: PackageRequest, plan: str, name: str, arch: Arch
+) -> PackagePrepareResult:
+    """Fetch, compose, push.
+
+    Raises:
+        RequestError: the plan does not have the package, or it cannot be built without network.
+        Error: a source, a package or the registry fails.
+    """
+    async with storage_registry(request) as registry:
+        storage = Storage(registry, request)
+        planned = await pull_planned(storage, plan, name, arch)
+        compiled = await asyncio.to_thread(planned.compile, request)
+        snapshot = await read_snapshot(storage, arch, request.keys)
+        with tempfile.TemporaryDirectory(prefix="plimsoll-prepare-") as folder:
+            workspace = await _workspace(engine, request, planned, compiled, Path(folder))
+            guest = await compose_guest(
+                engine,
+                compiled.guest,
+                arch,
+                repositories_of(request, published=bool(snapshot.manifest)),
+                workspace,
+            )
+            pushed = await push_guest(engine, storage, guest)
+        bases = {soname: abi.base for soname, abi in snapshot.state.abi().items()}
+        record = GuestRecord(
+            name=name,
+            arch=arch.oci,
+            libraries=guest.libraries,
+            bases=bases,
+            packages=guest.packages,
+        )
+        await registry.attach(
+            storage.repository,
+            pushed,
+            artifact_type=GUEST_TYPE,
+            layers=[Artifact(GUEST_TYPE, record.model_dump_json().encode())],
+        )
+    package = compiled.config.package
+    return PackagePrepareResult(
+        guest=pushed.digest,
+        user=guest.user,
+        token=secrets.token_hex(16),
+        network=request.network,
+        timeout=package.timeout,
+        resources=_resources(compiled),
+    )
+
+
+def repositories_of(request: PackageRequest, *, published: bool) -> list[RepositorySource]:
+    """Where a guest's packages come from: the repositories given, and this one once it exists."""
+    own = RepositorySource(url=f"oci://{request.storage}", keys=request.keys)
+    return [*request.repositories, *([own] if published else [])]
+
+
+def _resources(compiled: Compiled) -> dict[str, str]:
+    asked = compiled.config.package.resources
+    values = {"cpu": asked.cpu, "memory": asked.memory, "disk": asked.disk}
+    return {name: value for name, value in values.items() if value}
+
+
+async def _workspace(
+    engine: Engine, request: PackageRequest, planned: Planned, compiled: Compiled, folder: Path
+) -> Workspace:
+    files, home, cache = folder / "files", folder / "home", folder / "cache"
+    await asyncio.to_thread(_copy, planned, files, home)
+    if not request.network:
+        _check_sources(compiled)
+    await cache_sources(engine.http, compiled.sources, cache, engine.events.say)
+    mirrors = GitMirrors(cache / "git", request)
+    for source in compiled.sources:
+        if source.uses == "git-checkout":
+            engine.events.say(f"{source.inputs['repository']}: fetching")
+            await mirrors.add(source.inputs)
+    scripts = [(part, script) for part, found in compiled.scripts.items() for script in found]
+    files_of_program = program(
+        scripts,
+        {
+            **compiled.guest.environment,
+            "SOURCE_DATE_EPOCH": str(request.source_date_epoch),
+        },
+        made=[f"{OUTPUT_FOLDER}/{part}" for part in compiled.scripts],
+        gitconfig=bool(mirrors),
+    )
+    if mirrors:
+        files_of_program["gitconfig"] = mirrors.config().encode()
+    return Workspace(home, cache, files_of_program, (OUTPUT_FOLDER,))
+
+
+def _copy(planned: Planned, files: Path, home: Path) -> None:
+    write_folder(planned.configuration.files, files)
+    home.mkdir()
+    copy_sources(files, home)
+
+
+def _check_sources(compiled: Compiled) -> None:
+    for source in compiled.sources:
+        if source.uses == "fetch" and not any(source.inputs.get(name) for name in _CHECKSUMS):
+            raise RequestError(
+                f"{source.inputs['uri']} has no checksum, and steps have no network",
+                hint="give expected-sha256 or expected-sha512",
+            )
