@@ -107,6 +107,10 @@ class PullSecrets:
             return Access(self._own())
         return await self._of_secrets(self._api.config.namespace, names)
 
+    def of_any_pod(self) -> Access | None:
+        """The logins if they are the same for every pod, which nobody need be asked for."""
+        return None if self._enabled and self._api is not None else Access(self._own())
+
     async def of_pod(self, namespace: str, names: Sequence[str], service_account: str) -> Access:
         """The logins of a pod's pull secrets and of its ServiceAccount's, before our own.
 

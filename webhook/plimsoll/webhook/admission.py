@@ -7,7 +7,7 @@ the server turns into a denial: a request that is not understood is never admitt
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from plimsoll.webhook.body import encode
 from plimsoll.webhook.errors import BadReviewError
@@ -96,6 +96,21 @@ class Review:
     service_account: str = "default"
 
 
+class _About(TypedDict):
+    """The part of a ``Review`` that every request has."""
+
+    uid: str
+    group: str
+    kind: str
+    resource: str
+    subresource: str
+    operation: str
+    namespace: str
+    name: str
+    user: str
+    is_pod: bool
+
+
 def uid_of(review: Mapping[str, Any]) -> str:
     """The ``uid`` to echo.
 
@@ -131,7 +146,7 @@ def read(document: Mapping[str, Any]) -> Review:
             f"{_gk(group, name)} is no kind that this webhook knows",
             hint="take it out of the rules of the ValidatingWebhookConfiguration",
         )
-    base = Review(
+    about = _About(
         uid=uid,
         group=group,
         kind=name,
@@ -144,39 +159,32 @@ def read(document: Mapping[str, Any]) -> Review:
         is_pod=known.is_pod,
     )
     if operation in _HARMLESS_OPERATIONS or subresource in _HARMLESS_SUBRESOURCES:
-        return base
+        return Review(**about)
     if operation not in {"CREATE", "UPDATE"} or subresource not in {"", "ephemeralcontainers"}:
         raise BadReviewError(f"{operation} of {known.resource}/{subresource} is not understood")
-    return _with_images(base, known, request)
+    return _with_images(about, known, request)
 
 
-def _with_images(base: Review, kind: Kind, request: Mapping[str, Any]) -> Review:
+def _with_images(about: _About, kind: Kind, request: Mapping[str, Any]) -> Review:
     target = _mapping(request, "request", "object")
     metadata = _mapping(target, "object", "metadata", optional=True)
     spec = _pod_spec(target, kind, "object")
     images = tuple(_images(spec, "object", strict=kind.is_pod))
     old = request.get("oldObject")
-    if base.operation == "UPDATE" and old is not None:
+    if about["operation"] == "UPDATE" and old is not None:
         if not isinstance(old, dict):
             raise BadReviewError("oldObject is no object")
         before = set(_images(_pod_spec(old, kind, "oldObject"), "oldObject", strict=False))
         # Adding an ephemeral container asks anew about all of them: they cannot be removed again.
-        keep = "ephemeral container" if base.subresource == "ephemeralcontainers" else ""
+        keep = "ephemeral container" if about["subresource"] == "ephemeralcontainers" else ""
         images = tuple(use for use in images if use not in before or use.role == keep)
     secrets = spec.get("imagePullSecrets") or []
     if not isinstance(secrets, list):
         raise BadReviewError("spec.imagePullSecrets is no list")
+    if not about["name"]:
+        about["name"] = _text(metadata, "name") or _text(metadata, "generateName")
     return Review(
-        uid=base.uid,
-        group=base.group,
-        kind=base.kind,
-        resource=base.resource,
-        subresource=base.subresource,
-        operation=base.operation,
-        namespace=base.namespace,
-        name=base.name or _text(metadata, "name") or _text(metadata, "generateName"),
-        user=base.user,
-        is_pod=base.is_pod,
+        **about,
         labels=_mapping(metadata, "metadata", "labels", optional=True),
         images=images,
         pull_secrets=tuple(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
@@ -25,9 +26,12 @@ if TYPE_CHECKING:
     from plimsoll.webhook.policies import CompiledPolicy
     from plimsoll.webhook.policyset import PolicySet
     from plimsoll.webhook.settings import Settings
-    from plimsoll.webhook.verifier import Verifier
+    from plimsoll.webhook.verifier import Judged, Verifier
 
 log = structlog.get_logger("plimsoll.webhook.decide")
+
+#: Few images are asked about often; parsing is pure.
+_parsed = lru_cache(maxsize=4096)(Reference.parse)
 
 
 class PolicySource(Protocol):
@@ -74,6 +78,20 @@ class _Checked:
     digest: str = ""
     verdicts: tuple[PolicyVerdict, ...] = ()
     undecided: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One image of a review, and the policies that it must satisfy."""
+
+    image: str
+    reference: Reference
+    review: Review
+    matching: Sequence[CompiledPolicy]
+    covered: bool
+    """Whether a policy of the cluster matches; one of a namespace admits nothing."""
+
+    notes: tuple[str, ...] = ()
 
 
 class Decider:
@@ -124,74 +142,95 @@ class Decider:
         self, image: str, review: Review, policies: PolicySet, logins: _Once, until: float
     ) -> _Checked:
         try:
-            reference = Reference.parse(image)
+            reference = _parsed(image)
         except InvalidReferenceError as error:
             lines = (f"image {image} is refused: {error}",)
             verdict = ImageVerdict(lines) if review.is_pod else ImageVerdict(warnings=lines)
             return _Checked(verdict, image)
-        found = policies.matching(reference, review)
-        covered = any(not policy.namespace for policy in found)
-        now = datetime.now(UTC)
-        excepted = [
-            (policy, exception)
-            for policy in found
-            if (exception := policies.exception(policy, reference, review.namespace, now))
-        ]
-        notes = tuple(exception.told(image, policy.name) for policy, exception in excepted)
-        skipped = [policy for policy, _ in excepted]
-        matching = tuple(policy for policy in found if policy not in skipped)
+        asked = _asked(image, reference, review, policies)
         stage = Stage()
         try:
-            async with asyncio.timeout_at(until):
-                stage.what = "the pod's pull secrets from the Kubernetes API"
-                access = ANONYMOUS
-                if any(map(needs_evidence, matching)):
-                    access = await logins()
-                judged = await self._verifier.judge(image, reference, matching, access, stage)
+            judged = self._remembered(asked)
+            if judged is None:
+                async with asyncio.timeout_at(until):
+                    judged = await self._judge(asked, logins, stage)
         except TimeoutError:
             seconds = f"{self._settings.deadline:.1f} s"
-            why = f"no answer within {seconds} from {stage.what}; try again"
-            return self._undecided(image, review, matching, why, covered=covered)
+            return self._undecided(
+                asked, f"no answer within {seconds} from {stage.what}; try again"
+            )
         except Error as error:
-            return self._undecided(image, review, matching, str(error), covered=covered)
+            return self._undecided(asked, str(error))
         except Exception as error:
             log.exception("defect", image=image)
             why = f"a defect of the webhook ({type(error).__name__}); its log says more"
-            return self._undecided(image, review, matching, why, covered=covered)
-        names = {(one.group, one.name) for one in matching if review.is_pod or one.targets}
-        verdict = combine(
-            judged.image,
-            judged.verdicts,
-            self._settings.no_match,
-            binding=lambda one: (one.group, one.policy) in names,
-            is_pod=review.is_pod,
-            covered=covered,
-        )
-        verdict = ImageVerdict(verdict.refusals, (*notes, *verdict.warnings))
-        return _Checked(verdict, image, judged.digest, judged.verdicts)
+            return self._undecided(asked, why)
+        return self._concluded(asked, judged)
 
-    def _undecided(
-        self,
-        image: str,
-        review: Review,
-        matching: Sequence[CompiledPolicy],
-        why: str,
-        *,
-        covered: bool,
-    ) -> _Checked:
+    def _remembered(self, asked: _Asked) -> Judged | None:
+        access = self._secrets.of_any_pod()
+        if access is None:
+            return None
+        return self._verifier.remembered(asked.image, asked.reference, asked.matching, access)
+
+    async def _judge(self, asked: _Asked, logins: _Once, stage: Stage) -> Judged:
+        access = ANONYMOUS
+        if any(map(needs_evidence, asked.matching)):
+            stage.what = "the pod's pull secrets from the Kubernetes API"
+            access = await logins()
+        return await self._verifier.judge(
+            asked.image, asked.reference, asked.matching, access, stage
+        )
+
+    def _concluded(self, asked: _Asked, judged: Judged) -> _Checked:
+        verdict = ImageVerdict(warnings=asked.notes)
+        if not asked.covered or not all(one.passed for one in judged.verdicts):
+            is_pod = asked.review.is_pod
+            names = {(one.group, one.name) for one in asked.matching if is_pod or one.targets}
+            found = combine(
+                judged.image,
+                judged.verdicts,
+                self._settings.no_match,
+                binding=lambda one: (one.group, one.policy) in names,
+                is_pod=is_pod,
+                covered=asked.covered,
+            )
+            verdict = ImageVerdict(found.refusals, (*asked.notes, *found.warnings))
+        return _Checked(verdict, asked.image, judged.digest, judged.verdicts)
+
+    def _undecided(self, asked: _Asked, why: str) -> _Checked:
         """What is not known is refused, unless no policy could refuse it anyway."""
-        enforcing = [p for p in matching if p.enforce and (review.is_pod or p.targets)]
+        is_pod, matching = asked.review.is_pod, asked.matching
+        enforcing = [p for p in matching if p.enforce and (is_pod or p.targets)]
         names = ", ".join(f'"{policy.name}"' for policy in enforcing or matching)
         about = f" for policy {names}" if names else ""
-        line = f"image {image} could not be checked{about}: {why}"
-        if enforcing or not matching or (review.is_pod and not covered):
-            return _Checked(ImageVerdict(refusals=(line,)), image, undecided=True)
-        return _Checked(ImageVerdict(warnings=(line,)), image, undecided=True)
+        line = f"image {asked.image} could not be checked{about}: {why}"
+        if enforcing or not matching or (is_pod and not asked.covered):
+            return _Checked(ImageVerdict(refusals=(line,)), asked.image, undecided=True)
+        return _Checked(ImageVerdict(warnings=(line,)), asked.image, undecided=True)
 
     async def _access(self, review: Review) -> Access:
         return await self._secrets.of_pod(
             review.namespace, review.pull_secrets, review.service_account
         )
+
+
+def _asked(image: str, reference: Reference, review: Review, policies: PolicySet) -> _Asked:
+    """Find the policies for an image, less those that an exception takes away."""
+    found = policies.matching(reference, review)
+    covered = any(not policy.namespace for policy in found)
+    if not policies.exceptions:
+        return _Asked(image, reference, review, found, covered)
+    now = datetime.now(UTC)
+    left: list[CompiledPolicy] = []
+    notes: list[str] = []
+    for policy in found:
+        exception = policies.exception(policy, reference, review.namespace, now)
+        if exception is None:
+            left.append(policy)
+        else:
+            notes.append(exception.told(image, policy.name))
+    return _Asked(image, reference, review, left, covered, tuple(notes))
 
 
 class _Once:
