@@ -13,6 +13,8 @@ from plimsoll.builder.layers import finish
 from plimsoll.builder.ociimage import image_config, image_manifest
 from plimsoll.builder.output import push_image
 from plimsoll.builder.package.load import BUILD_ID, CACHE, HOME
+from plimsoll.builder.package.runner import RunnerError
+from plimsoll.builder.package.script import SHELLS
 from plimsoll.builder.sca.libraries import library_versions
 from plimsoll.builder.segment import SegmentWriter
 from plimsoll.builder.steps.packagescript import FOLDER, PROGRAM
@@ -85,6 +87,7 @@ async def compose_guest(
 
     Raises:
         UnsatisfiableError: its packages do not go together.
+        RunnerError: it has no shell.
         Error: a package cannot be had or trusted.
     """
     engine.logins.strip_sources(sources)
@@ -94,8 +97,9 @@ async def compose_guest(
 
     async def once() -> ArchImage:
         image = await engine.build(config, lock, arch, name="guest")
+        shell = await _shell(engine, lock)
         layer = await asyncio.to_thread(_layer, engine, workspace, user)
-        return _with_layer(image, config, layer, user)
+        return _with_layer(image, config, layer, user, shell)
 
     image = await engine.repairing(once)
     return GuestImage(
@@ -116,12 +120,31 @@ async def push_guest(engine: Engine, storage: Storage, guest: GuestImage) -> Des
     return await push_image(storage.registry, storage.repository, guest.image, engine.store)
 
 
-def _with_layer(image: ArchImage, config: ImageConfiguration, layer: Layer, user: int) -> ArchImage:
+async def _shell(engine: Engine, lock: Lock) -> Sequence[str]:
+    """What runs the program: the first shell that the guest has.
+
+    Raises:
+        RunnerError: it has none.
+    """
+    packages = await engine.packages(lock)
+    found = {entry.path for package in packages.values() for entry in package.entries}
+    for shell in SHELLS:
+        path = shell[0].strip("/")
+        if path in found or f"usr/{path}" in found:
+            return shell
+    raise RunnerError(
+        "the guest has no shell", hint="add busybox or bash to environment.contents.packages"
+    )
+
+
+def _with_layer(
+    image: ArchImage, config: ImageConfiguration, layer: Layer, user: int, shell: Sequence[str]
+) -> ArchImage:
     layers = (*image.layers, layer)
     run = config.model_copy(
         update={
             "entrypoint": config.entrypoint.model_copy(
-                update={"command": f"/bin/sh {PROGRAM}", "shell_fragment": "", "type": ""}
+                update={"command": " ".join((*shell, PROGRAM)), "shell_fragment": "", "type": ""}
             ),
             "cmd": "",
             "work_dir": "/",

@@ -1,0 +1,168 @@
+"""Packages by the steps of a cluster, against real registries."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from debian_apk.apt import Apt, AptError
+from debian_apk.repository import build as build_repository
+from package_builds import PackageBuilds, repository_key
+from plimsoll.cli.main import cli
+from registries import crane_registry, distribution_registry
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(shutil.which("apt-get") is None, reason="needs apt-get"),
+    pytest.mark.skipif(shutil.which("bwrap") is None, reason="needs bubblewrap"),
+]
+
+HELLO = """\
+package:
+  name: hello
+  version: 1.0.0
+  epoch: 1
+  description: says hello
+  url: https://example.org
+  copyright: [{license: MIT}]
+environment:
+  contents: {packages: [bash, coreutils]}
+pipeline:
+  - name: install
+    runs: |
+      [ -z "${SECRET_OF_THE_POD:-}" ]
+      [ "$(id -u)" = 1000 ]
+      [ "$PWD" = /home/build ]
+      mkdir -p ${{targets.destdir}}/usr/bin ${{targets.destdir}}/usr/share/doc/hello
+      printf '#!/bin/bash\\necho hello\\n' >${{targets.destdir}}/usr/bin/hello
+      chmod 755 ${{targets.destdir}}/usr/bin/hello
+      ln ${{targets.destdir}}/usr/bin/hello ${{targets.destdir}}/usr/bin/hi
+      ln -s hello ${{targets.destdir}}/usr/bin/hallo
+      printf '%s\\n' "$SOURCE_DATE_EPOCH" >${{targets.destdir}}/usr/share/doc/hello/date
+subpackages:
+  - name: hello-doc
+    pipeline:
+      - runs: |
+          mkdir -p ${{targets.contextdir}}/usr/share
+          mv ${{targets.destdir}}/usr/share/doc ${{targets.contextdir}}/usr/share/
+test:
+  environment: {contents: {packages: [bash, coreutils]}}
+  pipeline: [{runs: '[ "$(hello)" = hello ]; [ "$(id -u)" = 1000 ]'}]
+"""
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("debian")
+    cache = folder / "cache"
+    cache.mkdir()
+    try:
+        Apt("amd64", cache).packages()
+        build_repository(folder / "repo", ["bash", "coreutils", "dash"], ["amd64"], cache)
+    except AptError as error:
+        pytest.skip(f"no Debian packages can be had here: {error}")
+    return folder / "repo"
+
+
+@pytest.fixture(params=[distribution_registry, crane_registry], ids=["tag fallback", "referrers"])
+def registry(request):
+    with request.param() as server:
+        yield server
+
+
+@pytest.fixture
+def builds(tmp_path, registry, base):
+    (key,) = base.glob("*.rsa.pub")
+    folder = tmp_path / "steps"
+    folder.mkdir()
+    return PackageBuilds(folder, f"{registry.host}/team/packages", base, key)
+
+
+def test_from_configuration_to_image(builds, tmp_path, base, monkeypatch):
+    monkeypatch.setenv("PLIMSOLL_CACHE_DIR", str(tmp_path / "plimsoll-cache"))
+    builds.configurations["hello"] = HELLO
+    plan = builds.plan()
+    (one,) = plan["ready"]
+    assert (one["name"], one["arch"], one["version"], one["reason"]) == (
+        "hello", "amd64", "1.0.0-r1", "New",
+    )  # fmt: skip
+    assert not plan["unchanged"]
+    assert plan["indexes"] == [{"arch": "amd64", "digest": "", "packages": 0}]
+    collected = builds.build(plan, "hello")
+    assert collected["packages"] == 2
+    assert [test["name"] for test in collected["tests"]] == ["hello"]
+    assert collected["untested"] == 1
+    published = builds.publish(collected["artifact"])
+    assert published["changed"]
+    assert (published["published"], published["index"]["packages"]) == (2, 2)
+
+    plan = builds.plan()
+    assert plan["unchanged"]
+    assert plan["counts"]["published"] == 1
+    assert plan["indexes"][0]["digest"] == published["index"]["digest"]
+    # Publishing the same again changes nothing.
+    assert not builds.publish(collected["artifact"])["changed"]
+
+    # The same bytes as a build on a workstation.
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "hello.yaml").write_text(HELLO)
+    (work / "team-1.rsa").write_bytes(builds.key.private_pem())
+    monkeypatch.chdir(work)
+    local = CliRunner().invoke(
+        cli,
+        [
+            *("package", "build", "hello.yaml", "--arch", "amd64", "-r", str(base)),
+            *("-k", str(builds.base_key), "--signing-key", "team-1.rsa"),
+        ],
+    )
+    assert local.exit_code == 0, local.output
+    monkeypatch.setenv("PLIMSOLL_INSECURE_REGISTRIES", builds.storage.partition("/")[0])
+    keys = work / builds.key.name
+    keys.write_bytes(builds.key.public_pem())
+    (work / "image.yaml").write_text(
+        json.dumps(
+            {
+                "contents": {
+                    "repositories": [f"oci://{builds.storage}", str(base)],
+                    "keyring": [str(keys), str(builds.base_key)],
+                    "packages": ["hello", "hello-doc"],
+                },
+                "entrypoint": {"command": "/usr/bin/hello"},
+                "archs": ["amd64"],
+            }
+        )
+    )
+    made = CliRunner().invoke(cli, ["lock", "image.yaml", "--output", "lock.json"])
+    assert made.exit_code == 0, made.output
+    locked = json.loads(Path("lock.json").read_text())["contents"]["packages"]
+    ours = {p["name"]: p for p in locked if p["name"].startswith("hello")}
+    assert set(ours) == {"hello", "hello-doc"}
+    assert ours["hello"]["url"].startswith(f"oci://{builds.storage}/")
+    for name in ours:
+        path = work / "packages/x86_64" / f"{name}-1.0.0-r1.apk"
+        pulled = tmp_path / f"{name}.apk"
+        _pull(builds.storage, f"x86__64.apk.{name}-1.0.0-r1.apk", pulled)
+        assert pulled.read_bytes() == path.read_bytes(), name
+    image = CliRunner().invoke(cli, ["build", "image.yaml", "example/hello:1", "image.tar"])
+    assert image.exit_code == 0, image.output
+
+
+def _pull(storage, tag, path):
+    import urllib.request
+
+    host, _, repository = storage.partition("/")
+    base = f"http://{host}/v2/{repository}"
+    accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
+    tag = tag.replace("x86__64", "x86_5F64")
+    with urllib.request.urlopen(
+        urllib.request.Request(f"{base}/manifests/{tag}", headers=accept)
+    ) as answer:
+        (layer,) = json.load(answer)["layers"]
+    with urllib.request.urlopen(f"{base}/blobs/{layer['digest']}") as answer:
+        path.write_bytes(answer.read())
