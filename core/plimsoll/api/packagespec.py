@@ -157,7 +157,7 @@ class PackagesSpec(StrictModel):
     """Let the steps of packages use the network; sources are fetched before and need no network.
     Private addresses stay closed."""
 
-    parallelism: Annotated[int, Field(ge=1, le=64)] = 4
+    parallelism: Annotated[int, Field(ge=1, le=16)] = 4
     """How many packages are built at the same time for each architecture."""
 
     withdrawn: Annotated[

@@ -59,8 +59,14 @@ class SigningKeys(Model):
     requested_at: str | None = None
     """Value of the annotation ``plimsoll.dev/requested-at`` when they were read."""
 
-    current: str
-    """Name of the key that signs."""
+    id: str
+    """Name of the reading; its Job's name begins with it."""
+
+    attempt: int = 1
+    """Counts the tries."""
+
+    current: str = ""
+    """Name of the key that signs; empty as long as they are not read."""
 
     failure: BuildFailure | None = None
     """Why they could not be read."""
@@ -127,8 +133,14 @@ class PackageBuild(Model):
     state: PackageState
     """How far it is."""
 
+    message: str = ""
+    """What it waits for, if something stands in the way."""
+
     attempt: int = 1
     """Counts the tries with the same inputs."""
+
+    alone: bool = False
+    """Published by itself, as publishing it together with others failed."""
 
     plan: str
     """Digest of the plan that it is built by."""
@@ -178,6 +190,9 @@ class PackageRecord(Model):
 
     finished_at: datetime
     """When it ended."""
+
+    published_by: str | None = None
+    """Name of the publication that it went into the index with."""
 
     failure: BuildFailure | None = None
     """Why it failed."""

@@ -12,8 +12,10 @@ _KINDS = {
     "Event": ("/api/v1", "events"),
     "ImageBuild": (_OURS, "imagebuilds"),
     "Job": ("/apis/batch/v1", "jobs"),
+    "NetworkPolicy": ("/apis/networking.k8s.io/v1", "networkpolicies"),
     "PackageRepo": (_OURS, "packagerepos"),
     "Pod": ("/api/v1", "pods"),
+    "Secret": ("/api/v1", "secrets"),
     "ServiceAccount": ("/api/v1", "serviceaccounts"),
 }
 

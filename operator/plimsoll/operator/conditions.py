@@ -12,7 +12,8 @@ from plimsoll.api.meta import Condition, find_condition, with_condition
 from plimsoll.operator.state import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from plimsoll.api.imagebuildstatus import Build, ImageBuildStatus
     from plimsoll.operator.reconcile import Look
@@ -24,7 +25,6 @@ _LIMIT = 2000
 
 def summarize(look: Look) -> list[Condition]:
     """All conditions of an ImageBuild."""
-    current = list(look.desired.status.conditions)
     says = {
         "Ready": _ready(look),
         "BuildSucceeded": _build_succeeded(look),
@@ -32,16 +32,25 @@ def summarize(look: Look) -> list[Condition]:
         "Reconciling": _reconciling(look),
         "Stalled": _stalled(look),
     }
+    status, generation = look.desired.status, look.desired.metadata.generation
+    return say(status.conditions, says, generation, look.now)
+
+
+def say(
+    current: Sequence[Condition], says: Mapping[str, Says], generation: int, now: datetime
+) -> list[Condition]:
+    """The conditions with what is said now."""
+    conditions = list(current)
     for kind, (truth, reason, message) in says.items():
         new = Condition(
             type=kind,
             status=truth,
             reason=reason,
             message=message if len(message) <= _LIMIT else f"{message[:_LIMIT]}…",
-            observed_generation=look.desired.metadata.generation,
+            observed_generation=generation,
         )
-        current = with_condition(current, new, look.now)
-    return current
+        conditions = with_condition(conditions, new, now)
+    return conditions
 
 
 def _ready(look: Look) -> Says:

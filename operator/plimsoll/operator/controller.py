@@ -12,13 +12,12 @@ from pydantic import ValidationError
 
 from plimsoll.api.imagebuild import ImageBuild, image_build
 from plimsoll.api.packagerepo import PackageRepo
-from plimsoll.kube.errors import KubeError
 from plimsoll.kube.paths import path
-from plimsoll.operator.observe import job_views, unstarted
-from plimsoll.operator.podspec import owner_label
+from plimsoll.operator.act import carry_out
+from plimsoll.operator.children import look_at_jobs
 from plimsoll.operator.reconcile import reconcile
 from plimsoll.operator.sources import explain
-from plimsoll.operator.state import Create, Observed, Plan
+from plimsoll.operator.state import Observed, Plan
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -77,7 +76,7 @@ class ImageBuildController:
         now = datetime.now(UTC)
         plan = reconcile(desired, observed, now, self._settings)
         await self._write(body, desired, plan)
-        refusal = await self._act(plan)
+        refusal = await carry_out(self._kube, plan.actions)
         if refusal and refusal != self._refused.get(key):
             self._refused[key] = refusal
             return await self.reconcile(key)
@@ -90,11 +89,6 @@ class ImageBuildController:
 
     async def _observe(self, desired: ImageBuild, fault: str, refused: str) -> Observed:
         namespace, spec = desired.metadata.namespace, desired.spec
-        selector = f"{owner_label('ImageBuild')}={desired.metadata.uid}"
-        jobs = await self._kube.list(path("Job", namespace), labels=selector)
-        pods = await self._kube.list(path("Pod", namespace), labels=selector) if jobs else []
-        about = [*unstarted(pods), *_without_pods(jobs, pods)]
-        events = {name: await self._events(namespace, name) for name in about}
         repositories = {}
         for use in spec.repositories:
             if use.name is not None:
@@ -107,44 +101,19 @@ class ImageBuildController:
             found = await self._kube.find(path("ConfigMap", namespace, name))
             config_map = None if found is None else dict(found.get("data") or {})
         return Observed(
-            jobs=job_views(jobs, pods, events),
+            jobs=await look_at_jobs(self._kube, "ImageBuild", desired.metadata),
             repositories=repositories,
             config_map=config_map,
             fault=fault,
             refused=refused,
         )
 
-    async def _events(self, namespace: str, name: str) -> list[Body]:
-        found = await self._kube.list(
-            path("Event", namespace), fields=f"involvedObject.name={name}"
-        )
-        return sorted(found, key=lambda event: str(event.get("lastTimestamp") or ""), reverse=True)
-
-    async def _write(self, body: Body, desired: ImageBuild, plan: Plan) -> None:
+    async def _write(self, body: Body, desired: ImageBuild, plan: Plan[ImageBuildStatus]) -> None:
         new = _plain(plan.status)
         if new == _plain(desired.status) and body.get("status") is not None:
             return
         where = path("ImageBuild", desired.metadata.namespace, desired.metadata.name, "status")
         await self._kube.replace(where, {**body, "status": new})
-
-    async def _act(self, plan: Plan) -> str:
-        """Carry the plan out; the sentence of what the API server refused, if it did."""
-        for action in plan.actions:
-            try:
-                if isinstance(action, Create):
-                    manifest = action.manifest
-                    where = path(manifest["kind"], manifest["metadata"]["namespace"])
-                    await self._kube.create(where, manifest)
-                else:
-                    await self._kube.delete(path(action.kind, action.namespace, action.name))
-            except KubeError as error:
-                if error.status == 409 and isinstance(action, Create):
-                    continue
-                if error.retryable or not isinstance(action, Create):
-                    raise
-                name = f"{action.manifest['kind']} {action.manifest['metadata']['name']}"
-                return f"{name} cannot be created: {error.message}"
-        return ""
 
     def _count(self, old: ImageBuildStatus, new: ImageBuildStatus) -> None:
         build = new.build
@@ -174,24 +143,6 @@ def read(body: Body) -> tuple[ImageBuild, str]:
         except ValidationError:
             log.warning("status cannot be read", name=body["metadata"]["name"])
     raise ValueError(f"the metadata of {body['metadata'].get('name')} cannot be read")
-
-
-def _without_pods(jobs: list[Body], pods: list[Body]) -> list[str]:
-    """Names of Jobs that have not ended and have no pod."""
-    served = {
-        reference.get("name")
-        for pod in pods
-        for reference in pod["metadata"].get("ownerReferences") or []
-    }
-    return [
-        job["metadata"]["name"]
-        for job in jobs
-        if job["metadata"]["name"] not in served
-        and not any(
-            condition.get("type") in {"Complete", "Failed"} and condition.get("status") == "True"
-            for condition in job.get("status", {}).get("conditions") or []
-        )
-    ]
 
 
 def _plain(status: ImageBuildStatus) -> Body:

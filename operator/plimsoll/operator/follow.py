@@ -7,14 +7,12 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from plimsoll.api.meta import (
     REQUESTED_AT,
-    Condition,
     find_condition,
     parse_duration,
-    with_condition,
 )
 from plimsoll.api.packagestatus import PackageRepoStatus, RepositoryIndex
 from plimsoll.apk.index import read_index
@@ -23,22 +21,22 @@ from plimsoll.arch import Arch
 from plimsoll.errors import Error
 from plimsoll.http import NotModified
 from plimsoll.kube.paths import path
+from plimsoll.operator.conditions import say
 from plimsoll.operator.controller import Done
 from plimsoll.operator.state import Event
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from plimsoll.api.meta import Condition
     from plimsoll.api.packagerepo import PackageRepo
     from plimsoll.api.repository import RepositoryKey
     from plimsoll.http import Http
     from plimsoll.kube.client import KubeClient
+    from plimsoll.operator.conditions import Says
     from plimsoll.operator.recorder import Recorder
 
 Body = dict[str, Any]
-Says = tuple[Literal["True", "False", "Unknown"], str, str]
-"""Status, reason and message of a condition."""
-
 MAX_DOWNLOAD = 100 << 20
 MAX_KEY = 64 << 10
 SHORTEST_INTERVAL = timedelta(seconds=10)
@@ -142,19 +140,9 @@ def summarize(repo: PackageRepo, findings: Sequence[Finding], now: datetime) -> 
     else:
         was = find_condition(old.conditions, "Ready") if current else None
         says = _not_verified(errors, was)
-    conditions = list(old.conditions)
-    for kind, (truth, reason, text) in says.items():
-        new = Condition(
-            type=kind,
-            status=truth,
-            reason=reason,
-            message=text[:4000],
-            observed_generation=generation,
-        )
-        conditions = with_condition(conditions, new, now)
     status = PackageRepoStatus(
         observed_generation=generation,
-        conditions=conditions,
+        conditions=say(old.conditions, says, generation, now),
         url=repo.spec.upstream.url if repo.spec.upstream is not None else None,
         indexes=indexes,
         packages=sum(index.packages for index in indexes) if indexes else None,

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from plimsoll.api.steps import StepFailure
 from plimsoll.arch import Arch
-from plimsoll.operator.podspec import ARCH_LABEL, BUILD_LABEL, STEP_LABEL
+from plimsoll.operator.podspec import ARCH_LABEL, BUILD_LABEL, REQUEST_LABEL, STEP_LABEL
 from plimsoll.operator.state import JobPhase, JobView
 
 if TYPE_CHECKING:
@@ -97,6 +97,9 @@ def _view(job: Body, pods: list[Body], events: Mapping[str, Sequence[Body]]) -> 
         reason=reason,
         trouble=trouble,
         trouble_reason=trouble_reason,
+        container=str(last.get("container") or ""),
+        request=labels.get(REQUEST_LABEL, ""),
+        address=next((address for pod in reversed(pods) if (address := _address(pod))), ""),
     )
 
 
@@ -109,7 +112,11 @@ def _phase(job: Body, pods: list[Body]) -> tuple[JobPhase, str, str]:
     # A Job is told to be complete seconds after its only pod has succeeded.
     if any(pod.get("status", {}).get("phase") == "Succeeded" for pod in pods):
         return "succeeded", "", ""
-    running = any(pod.get("status", {}).get("phase") == "Running" for pod in pods)
+    running = any(
+        pod.get("status", {}).get("phase") == "Running"
+        or any(status.get("state", {}).get("running") for status in _containers(pod))
+        for pod in pods
+    )
     return ("running" if running else "waiting"), "", ""
 
 
@@ -132,7 +139,7 @@ def _pending(pod: Body, events: Mapping[str, Sequence[Body]]) -> tuple[str, str]
     scheduled = _condition(pod, "PodScheduled")
     if scheduled is not None and scheduled.get("reason") == "Unschedulable":
         return "Unschedulable", f"no node takes its pod: {scheduled.get('message', '')}"
-    for container in pod["status"].get("containerStatuses") or []:
+    for container in _containers(pod):
         waiting = container.get("state", {}).get("waiting") or {}
         if waiting.get("reason") in _WAITING_FOR_HELP:
             text = waiting.get("message") or container.get("image", "")
@@ -144,11 +151,29 @@ def _pending(pod: Body, events: Mapping[str, Sequence[Body]]) -> tuple[str, str]
 
 
 def _terminated(pod: Body) -> Body | None:
-    for container in pod.get("status", {}).get("containerStatuses") or []:
-        ended = container.get("state", {}).get("terminated")
-        if ended:
-            return dict(ended)
-    return None
+    """How a pod's containers ended: the first that failed speaks, then the last that ended."""
+    ended = [
+        {**state, "container": status.get("name", "")}
+        for status in _containers(pod)
+        if (state := status.get("state", {}).get("terminated"))
+    ]
+    return next((end for end in ended if end.get("exitCode")), ended[-1] if ended else None)
+
+
+def _containers(pod: Body) -> list[Body]:
+    status = pod.get("status", {})
+    return [
+        *(status.get("initContainerStatuses") or []),
+        *(status.get("containerStatuses") or []),
+    ]
+
+
+def _address(pod: Body) -> str:
+    """Address of a pod that is ready."""
+    ready = _condition(pod, "Ready")
+    if ready is None or ready.get("status") != "True":
+        return ""
+    return str(pod["status"].get("podIP") or "")
 
 
 def _condition(body: Body, kind: str) -> Body | None:

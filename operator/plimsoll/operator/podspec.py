@@ -25,6 +25,7 @@ OwnerKind = Literal["ImageBuild", "PackageRepo"]
 BUILD_LABEL = f"{GROUP}/build"
 STEP_LABEL = f"{GROUP}/step"
 ARCH_LABEL = f"{GROUP}/arch"
+REQUEST_LABEL = f"{GROUP}/request"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "plimsoll-operator"
 

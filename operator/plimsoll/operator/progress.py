@@ -9,7 +9,6 @@ from pydantic import ValidationError
 
 from plimsoll.api.imagebuildstatus import BuildFailure
 from plimsoll.api.steps import (
-    EXIT_PERMANENT,
     AssembleResult,
     PlanResult,
     PromoteResult,
@@ -24,6 +23,7 @@ from plimsoll.operator.jobs import (
     step_job,
 )
 from plimsoll.operator.podspec import service_account
+from plimsoll.operator.results import failure, lost
 from plimsoll.operator.state import Create
 
 R = TypeVar("R", PlanResult, AssembleResult, SealResult, PromoteResult)
@@ -227,41 +227,5 @@ def _result(view: JobView, step: StepName, model: type[R]) -> R | BuildFailure:
     except ValidationError:
         result = None
     if view.phase == "failed":
-        return _failure(view, name, result if isinstance(result, StepFailure) else None)
-    if isinstance(result, model):
-        return result
-    return BuildFailure(
-        step=name,
-        reason="ResultLost",
-        message=f"Job {view.name} succeeded, but its result could not be read",
-        retryable=True,
-    )
-
-
-def _failure(view: JobView, step: str, told: StepFailure | None) -> BuildFailure:
-    if view.reason == "OOMKilled":
-        return BuildFailure(
-            step=step,
-            reason="OutOfMemory",
-            message=f"Job {view.name} ran out of memory: raise spec.job.resources.limits.memory",
-            retryable=False,
-        )
-    if view.reason == "DeadlineExceeded":
-        last = f"; it last said: {told.message}" if told else ""
-        return BuildFailure(
-            step=step,
-            reason="DeadlineExceeded",
-            message=f"Job {view.name} took longer than spec.job.timeout allows{last}",
-            retryable=True,
-        )
-    if told is not None:
-        return BuildFailure(
-            step=step, reason=told.reason, message=told.message, retryable=told.retryable
-        )
-    said = " ".join((view.message or view.trouble).split())[-500:]
-    return BuildFailure(
-        step=step,
-        reason=view.reason or "StepFailed",
-        message=f"Job {view.name} failed: {said or 'it left no message; see the log of its pod'}",
-        retryable=view.exit_code not in {2, EXIT_PERMANENT},
-    )
+        return failure(view, name, result if isinstance(result, StepFailure) else None)
+    return result if isinstance(result, model) else lost(view, name)

@@ -15,7 +15,6 @@ from plimsoll.api.imagebuildstatus import (
     Build,
     BuildInputs,
     BuildRecord,
-    ImageBuildStatus,
 )
 from plimsoll.api.meta import REQUESTED_AT
 from plimsoll.operator import conditions, sources
@@ -27,6 +26,7 @@ from plimsoll.operator.trigger import next_schedule, retry_delay, trigger
 
 if TYPE_CHECKING:
     from plimsoll.api.imagebuild import ImageBuild
+    from plimsoll.api.imagebuildstatus import ImageBuildStatus
     from plimsoll.operator.progress import Progress
     from plimsoll.operator.settings import JobSettings
     from plimsoll.operator.sources import Configuration, Repositories
@@ -53,7 +53,7 @@ class Look:
 
 def reconcile(
     desired: ImageBuild, observed: Observed, now: datetime, settings: JobSettings
-) -> Plan:
+) -> Plan[ImageBuildStatus]:
     """Decide what to do next.
 
     Args:
@@ -72,7 +72,7 @@ def reconcile(
     try:
         configuration = sources.configuration(desired, observed)
         next_schedule(desired)
-        repositories = sources.repositories(desired, observed)
+        repositories = sources.repositories(desired.spec.repositories, observed.repositories)
     except InvalidSpecError as error:
         invalid = error
     except MissingError as error:

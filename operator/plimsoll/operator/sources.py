@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from plimsoll.api.imagebuild import ImageBuild
     from plimsoll.api.packagerepo import PackageRepo
-    from plimsoll.api.repository import RepositoryKey
+    from plimsoll.api.repository import RepositoryKey, RepositoryUse
     from plimsoll.operator.state import Observed
 
 DEFAULT_ARCHS = ("amd64", "arm64")
@@ -85,7 +85,7 @@ def configuration(desired: ImageBuild, observed: Observed) -> Configuration:
     spec = desired.spec
     image = spec.image if spec.image is not None else _from_config_map(desired, observed)
     _check_image(image)
-    archs = _archs(list(spec.archs) or list(image.archs) or list(DEFAULT_ARCHS))
+    archs = parse_archs(list(spec.archs) or list(image.archs) or list(DEFAULT_ARCHS))
     facts = {
         "image": image.model_dump(mode="json", by_alias=True, exclude_defaults=True),
         "repositories": [r.model_dump(mode="json", exclude_none=True) for r in spec.repositories],
@@ -94,28 +94,32 @@ def configuration(desired: ImageBuild, observed: Observed) -> Configuration:
         "signing": spec.signing and spec.signing.model_dump(mode="json"),
         "attest": spec.attest and spec.attest.model_dump(mode="json"),
     }
-    return Configuration(image=image, archs=archs, hash=_hash(facts))
+    return Configuration(image=image, archs=archs, hash=hash_of(facts))
 
 
-def repositories(desired: ImageBuild, observed: Observed) -> Repositories:
+def repositories(uses: Sequence[RepositoryUse], known: Mapping[str, PackageRepo]) -> Repositories:
     """Where packages come from.
+
+    Args:
+        uses: what is referred to.
+        known: the PackageRepos among it that exist, by name.
 
     Raises:
         MissingError: a PackageRepo is not there, or was not verified.
     """
     sources: list[RepositorySource] = []
     facts: list[Any] = []
-    for use in desired.spec.repositories:
+    for use in uses:
         if use.name is None:
             source = RepositorySource(url=use.url or "", keys=_keys(use.keys or []))
             facts.append(source.model_dump(mode="json"))
         else:
-            repo = observed.repositories.get(use.name)
+            repo = known.get(use.name)
             source = _repository(use.name, repo)
             indexes = {index.arch: index.digest for index in repo.status.indexes} if repo else {}
             facts.append({**source.model_dump(mode="json"), "indexes": indexes})
         sources.append(source)
-    return Repositories(sources=tuple(sources), hash=_hash(facts))
+    return Repositories(sources=tuple(sources), hash=hash_of(facts))
 
 
 def _repository(name: str, repo: PackageRepo | None) -> RepositorySource:
@@ -197,7 +201,12 @@ def _check_image(image: ImageConfiguration) -> None:
         )
 
 
-def _archs(names: Sequence[str]) -> tuple[Arch, ...]:
+def parse_archs(names: Sequence[str]) -> tuple[Arch, ...]:
+    """Architectures by their names, each once.
+
+    Raises:
+        InvalidSpecError: there is none of such a name.
+    """
     found: dict[Arch, None] = {}
     for name in names:
         if name == "host":
@@ -211,6 +220,7 @@ def _archs(names: Sequence[str]) -> tuple[Arch, ...]:
     return tuple(sorted(found, key=lambda arch: arch.oci))
 
 
-def _hash(facts: Mapping[str, Any] | list[Any]) -> str:
+def hash_of(facts: Mapping[str, Any] | list[Any]) -> str:
+    """A short hash of JSON."""
     text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]

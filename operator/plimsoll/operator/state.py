@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
-    from plimsoll.api.imagebuildstatus import ImageBuildStatus
     from plimsoll.api.packagerepo import PackageRepo
 
+S = TypeVar("S")
 JobPhase = Literal["waiting", "running", "succeeded", "failed"]
 
 
@@ -29,6 +29,9 @@ class JobView:
         reason: why the Job failed, as Kubernetes says it, or ``OOMKilled``.
         trouble: what keeps a pod from starting, or why the last try failed, as a sentence.
         trouble_reason: the same as one CamelCase word.
+        container: the container that ``message`` and ``exit_code`` are of.
+        request: name of the ConfigMap that its pods read.
+        address: address of a pod whose containers are all ready.
     """
 
     name: str
@@ -41,6 +44,9 @@ class JobView:
     reason: str = ""
     trouble: str = ""
     trouble_reason: str = ""
+    container: str = ""
+    request: str = ""
+    address: str = ""
 
     @property
     def finished(self) -> bool:
@@ -68,10 +74,49 @@ class Observed:
 
 
 @dataclass(frozen=True, slots=True)
+class PackagesObserved:
+    """The world around one PackageRepo that is built here.
+
+    Attributes:
+        jobs: the Jobs it owns.
+        repositories: the PackageRepos it refers to, by name; those that exist.
+        config_maps: hash of the contents of the ConfigMaps it refers to; of those that exist.
+        fault: what is wrong with the spec, if it could not even be read.
+        refused: what the API server refused to create, as a sentence.
+    """
+
+    jobs: tuple[JobView, ...] = ()
+    repositories: Mapping[str, PackageRepo] = field(default_factory=dict)
+    config_maps: Mapping[str, str] = field(default_factory=dict)
+    fault: str = ""
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Create:
     """Create an object; that it exists already is as good."""
 
     manifest: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Create an object, or make the one that exists like it."""
+
+    manifest: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class MakeKey:
+    """Make a Secret with a new signing key, unless there is one of this name.
+
+    Attributes:
+        key: name of the key, without ``.rsa``.
+    """
+
+    namespace: str
+    name: str
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +128,7 @@ class Delete:
     name: str
 
 
-Action = Create | Delete
+Action = Create | Apply | MakeKey | Delete
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +141,8 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What to do about one ImageBuild.
+class Plan(Generic[S]):
+    """What to do about one object.
 
     The status is written before the actions are carried out: a build that has begun is known by
     its id, whatever happens next.
@@ -106,7 +151,7 @@ class Plan:
         requeue_after: look again at the latest after this time.
     """
 
-    status: ImageBuildStatus
+    status: S
     actions: tuple[Action, ...] = ()
     events: tuple[Event, ...] = ()
     requeue_after: timedelta | None = None
