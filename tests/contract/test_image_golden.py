@@ -18,7 +18,8 @@ from plimsoll.builder.compose import Recipe, compose
 from plimsoll.builder.config import load_config, parse_config
 from plimsoll.builder.engine import Engine, build_all
 from plimsoll.builder.groups import layer_groups
-from plimsoll.builder.lock import Lock, LockedConfig, LockError, complete
+from plimsoll.builder.lock import Lock, LockedConfig, LockError
+from plimsoll.builder.locking import complete
 from plimsoll.builder.settings import Settings
 from plimsoll.builder.tree import Tree
 from plimsoll.errors import Error

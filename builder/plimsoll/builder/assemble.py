@@ -10,6 +10,7 @@ from plimsoll.builder.compat import compat_layer
 from plimsoll.builder.compose import compose
 from plimsoll.builder.groups import layer_groups
 from plimsoll.builder.layers import make_layers
+from plimsoll.builder.ocibase import BASE_DIGEST, BASE_NAME, config_on, created_on
 from plimsoll.builder.ociimage import (
     CREATED,
     ArchImage,
@@ -19,6 +20,7 @@ from plimsoll.builder.ociimage import (
     timestamp,
 )
 from plimsoll.builder.sbom import Subject, image_sbom
+from plimsoll.builder.sbomsource import tree_contents
 from plimsoll.oci.digest import digest_of
 
 if TYPE_CHECKING:
@@ -50,26 +52,47 @@ def assemble(
     if recipe.compat:
         layers = [compat_layer(tree, store, codec)]
     else:
-        groups = layer_groups([p.info for p in packages], config.layering)
+        below = len(tree.packages) - len(packages)
+        groups = [
+            [number + below for number in group]
+            for group in layer_groups([p.info for p in packages], config.layering)
+        ]
         layers = make_layers(tree, groups, store, codec)
-    created = creation_time((package.info.build_time for package in packages), build_date)
+    times = [package.info.build_time for package in packages]
+    if recipe.base:
+        times.append(created_on(recipe.base.config))
+    created = creation_time(times, build_date)
     notes = {**recipe.annotations, CREATED: timestamp(created)}
-    document = image_config(
-        config,
-        recipe.arch,
-        layers,
-        user=accounts.run_as(tree, config.accounts),
-        created=created,
-        labels=notes,
-    )
+    if recipe.base:
+        notes |= {BASE_NAME: recipe.base.name, BASE_DIGEST: recipe.base.digest}
+        document = config_on(recipe.base.config, layers, created=created, labels=notes)
+        layers = [*recipe.base.layers, *layers]
+    else:
+        document = image_config(
+            config,
+            recipe.arch,
+            layers,
+            user=accounts.run_as(tree, config.accounts),
+            created=created,
+            labels=notes,
+        )
     manifest = image_manifest(document, layers, notes)
-    subject = Subject(name, recipe.arch, digest_of(manifest), created, layers, config.vcs_url)
+    base = (recipe.base.name, recipe.base.digest) if recipe.base else None
+    subject = Subject(
+        name,
+        recipe.arch,
+        digest_of(manifest),
+        created,
+        [(f"sha256:{layer.digest}", layer.media_type) for layer in layers],
+        config.vcs_url,
+        base,
+    )
     return ArchImage(
         arch=recipe.arch,
         config=document,
         manifest=manifest,
         layers=tuple(layers),
-        sbom=image_sbom(tree, subject, warn),
+        sbom=image_sbom(tree_contents(tree), subject, warn),
         created=created,
-        packages=tuple((p.info.name, p.info.version) for p in packages),
+        packages=tuple((p.package.info.name, p.package.info.version) for p in tree.installed),
     )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from plimsoll.api.image import ImageConfiguration
     from plimsoll.arch import Arch
+    from plimsoll.builder.basecache import Base
     from plimsoll.builder.cache import CachedPackage
 
 
@@ -25,6 +26,7 @@ class Recipe:
         annotations: all annotations of the image.
         keys: (name, PEM) of the build's keyring, which the image gets too.
         compat: make the tree that the reference makes.
+        base: what the image is built on.
     """
 
     arch: Arch
@@ -33,6 +35,7 @@ class Recipe:
     annotations: dict[str, str]
     keys: Sequence[tuple[str, str]] = ()
     compat: bool = False
+    base: Base | None = None
 
 
 def compose(recipe: Recipe) -> Tree:
@@ -42,11 +45,13 @@ def compose(recipe: Recipe) -> Tree:
         FileConflictError: two packages own one path.
         TreeError, AccountError, CertificateError: the configuration asks for what cannot be.
     """
-    packages = recipe.packages
+    base = recipe.base
+    below = [base.others, *base.packages] if base else []
+    packages = [*below, *recipe.packages]
     config = recipe.config if recipe.compat else record.public(recipe.config)
     tree = Tree(packages, plain=recipe.compat)
-    versions = [f"{p.info.name}={p.info.version}" for p in packages]
-    database.add_database(tree, versions)
+    versions = [f"{p.info.name}={p.info.version}" for p in packages if p.info.name]
+    database.add_database(tree, versions, base.folder if base else database.FOLDER)
     rootfs.add_directories(tree)
     rootfs.add_package_settings(tree, recipe.arch, config.contents, recipe.keys)
     accounts.add_accounts(tree, config.accounts, root=not recipe.compat)

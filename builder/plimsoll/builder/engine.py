@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from plimsoll.apk.solver import resolve_all
 from plimsoll.arch import Arch
 from plimsoll.builder.assemble import assemble
+from plimsoll.builder.baseimage import BaseImages, joined, locked_bases
 from plimsoll.builder.cache import PackageCache
 from plimsoll.builder.codec import GZIP, codec_of
 from plimsoll.builder.compose import Recipe
 from plimsoll.builder.concurrently import run_all
 from plimsoll.builder.fetch import Fetcher
-from plimsoll.builder.lock import make_lock
+from plimsoll.builder.locking import make_lock
 from plimsoll.builder.logins import Logins
 from plimsoll.builder.ociimage import CREATED, image_index, timestamp
 from plimsoll.builder.remembered import image_key, recall, remember
@@ -61,7 +62,11 @@ class Engine:
         self.store = Store(settings.cache_dir)
         self.cache = PackageCache(self.store, settings.limits)
         self.logins = Logins()
-        self.http = Transport(self.logins, trusted_hosts=settings.trusted_hosts)
+        self.http = Transport(
+            self.logins,
+            trusted_hosts=settings.trusted_hosts,
+            insecure=settings.insecure_registries,
+        )
         self.repositories = Repositories(
             self.http,
             self.store,
@@ -69,6 +74,12 @@ class Engine:
             offline=settings.offline,
             max_index_size=settings.max_index,
             max_download=settings.max_http,
+        )
+        self.bases = BaseImages(
+            self.store,
+            self.http.registry,
+            offline=settings.offline,
+            local=settings.trusted_hosts is None,
         )
 
     async def __aenter__(self) -> Self:
@@ -103,22 +114,30 @@ class Engine:
             Error: a repository or a key cannot be had or trusted.
         """
         config = self._checked(config)
+        bases = await self.bases.of(config, archs)
         sources = self.logins.strip_sources(sources)
         keys = await self.repositories.keys(config.contents.keyring)
         repositories = await self.repositories.open(
             config.contents, keys, sources, ignore_signatures=self.settings.ignore_signatures
         )
         indexes = await self.repositories.indexes(repositories, archs)
-        world = wanted(config)
+        world, joint = joined(bases, wanted(config), indexes)
         solved = await asyncio.to_thread(
             resolve_all,
             world,
-            {arch.apk: indexes[arch] for arch in archs},
+            {arch.apk: joint[arch] for arch in archs},
             exact=self.settings.compat,
         )
         resolutions = {arch: solved[arch.apk] for arch in archs}
         keys += self.repositories.discovered.values()
-        lock = make_lock(config, resolutions, keys=keys, repositories=repositories, origin=origin)
+        lock = make_lock(
+            config,
+            resolutions,
+            keys=keys,
+            repositories=repositories,
+            origin=origin,
+            bases=locked_bases(bases),
+        )
         return lock, resolutions
 
     async def packages(self, lock: Lock) -> dict[tuple[str, str], CachedPackage]:
@@ -161,9 +180,10 @@ class Engine:
         keys = [(k.name.rpartition("/")[2], k.content) for k in lock.contents.keyring]
 
         async def once() -> ArchImage:
+            base = await self.bases.locked(config, lock, arch)
             async with self._fetcher(codec_of(config.compression)) as fetcher:
                 packages = await fetcher.all(locked)
-            recipe = Recipe(arch, config, packages, notes, keys, compat=settings.compat)
+            recipe = Recipe(arch, config, packages, notes, keys, settings.compat, base)
             return await asyncio.to_thread(
                 assemble, recipe, self.store, name, settings.build_date, self.events.warn
             )
@@ -205,7 +225,7 @@ class Engine:
 
     def repair(self) -> None:
         """Read every package in the cache and drop what is not what was stored."""
-        for kind in ("members", "layers", "images", "parts"):
+        for kind in ("members", "layers", "images", "parts", "bases"):
             self.store.remove(self.store.root / kind)
         for folder in (self.store.root / "packages").glob("*/*"):
             package = self.cache.load(bytes.fromhex(folder.name))
@@ -217,7 +237,7 @@ class Engine:
                 self.cache.forget(package)
 
     def _checked(self, config: ImageConfiguration) -> ImageConfiguration:
-        check_supported(config)
+        check_supported(config, compat=self.settings.compat)
         return self.logins.strip_config(config)
 
     def _fetcher(self, codec: Codec = GZIP) -> Fetcher:
@@ -266,14 +286,14 @@ def wanted(config: ImageConfiguration) -> list[str]:
     return packages
 
 
-def check_supported(config: ImageConfiguration) -> None:
+def check_supported(config: ImageConfiguration, *, compat: bool) -> None:
     """Refuse what would otherwise be left out silently.
 
     Raises:
         UnsupportedError: naming it.
     """
-    if config.contents.baseimage is not None:
+    if config.contents.baseimage is not None and compat:
         raise UnsupportedError(
-            "contents.baseimage is not supported yet",
-            hint="name all packages in contents.packages instead",
+            "an image on a base image cannot be made as apko makes it",
+            hint="leave out --compat, or contents.baseimage",
         )

@@ -6,10 +6,14 @@ checksums, and the contents of those few that were asked for.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import tarfile
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, cast
+
+import zstandard
+from isal import isal_zlib
 
 from plimsoll.builder.gzipfile import gzip_reader
 from plimsoll.builder.imagesource import ImageSourceError
@@ -22,6 +26,14 @@ if TYPE_CHECKING:
 #: Where the database of installed packages may be; the first one there counts.
 INSTALLED = ("usr/lib/apk/db/installed", "lib/apk/db/installed")
 MAX_DATABASE = 256 << 20
+#: What reading a damaged stream raises.
+BROKEN: tuple[type[Exception], ...] = (
+    EOFError,
+    ValueError,
+    gzip.BadGzipFile,
+    isal_zlib.IsalError,
+    zstandard.ZstdError,
+)
 _MAX_KEPT = 1 << 30
 _MAX_FILES = 2_000_000
 _MAX_INFLATED = 64 << 30
@@ -95,7 +107,7 @@ class LayerFiles:
                     if inflated > _MAX_INFLATED or len(self.files) > _MAX_FILES:
                         raise ImageSourceError(f"layer {digest} of {self.name} holds too much")
                     self._add(tar, item)
-        except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+        except (tarfile.TarError, OSError, *BROKEN) as error:
             raise ImageSourceError(
                 f"layer {digest} of {self.name} is no readable tar: {error}"
             ) from None
@@ -200,8 +212,6 @@ def inflated_stream(file: IO[bytes]) -> IO[bytes]:
     if head[:2] == b"\x1f\x8b":
         return gzip_reader(file)
     if head == b"\x28\xb5\x2f\xfd":
-        import zstandard  # noqa: PLC0415  (only for layers so compressed)
-
         reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
         return cast("IO[bytes]", reader)
     return file

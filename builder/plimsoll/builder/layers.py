@@ -89,8 +89,11 @@ def make_layers(
         CorruptEntryError: the cache was damaged; build again.
     """
     if len(groups) <= 1:
-        members = _members(tree, range(len(tree.packages)), store, codec)
-        parts = [_directories(tree, None, codec), *members, _top(tree, codec)]
+        numbers = {number for group in groups for number in group}
+        # On a base image only what is new is in the layer.
+        wanted = None if len(numbers) == len(tree.packages) else {*numbers, -1}
+        members = _members(tree, sorted(numbers), store, codec)
+        parts = [_directories(tree, wanted, codec), *members, _top(tree, codec)]
         return [finish(parts, store, codec)]
     end = Segment.of(END, codec)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:

@@ -13,16 +13,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from plimsoll.apk.index import SAFE_NAME, SAFE_VERSION, parse_checksum
 from plimsoll.errors import Error
+from plimsoll.oci.digest import is_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from plimsoll.api.image import ImageConfiguration
     from plimsoll.apk.package import Section
-    from plimsoll.apk.solver import Resolution
+    from plimsoll.apk.records import IndexEntry
     from plimsoll.arch import Arch
-    from plimsoll.builder.cache import CachedPackage
-    from plimsoll.builder.repositories import Key, Repository
 
 VERSION = "v1"
 MEDIA_TYPE = "application/vnd.plimsoll.lock.v1+json"
@@ -49,8 +48,8 @@ class LockedSection(_Part):
     def of(cls, section: Section, *, sha256: bool = False) -> LockedSection:
         """From a section that was read."""
         if sha256:
-            return cls(range=section.range, checksum=_b64("sha256", section.sha256))
-        return cls(range=section.range, checksum=_b64("sha1", section.sha1))
+            return cls(range=section.range, checksum=base64_checksum("sha256", section.sha256))
+        return cls(range=section.range, checksum=base64_checksum("sha1", section.sha1))
 
 
 class LockedPackage(_Part):
@@ -108,6 +107,41 @@ class LockedRepository(_Part):
     architecture: str
 
 
+class LockedBasePackage(_Part):
+    """A package that the base image brings."""
+
+    name: str
+    version: str
+    checksum: str = ""
+    """SHA-1 of its control section: ``Q1`` and base64."""
+
+
+class LockedBase(_Part):
+    """The base image of one architecture (APK name) and what is installed in it."""
+
+    image: str
+    """As the configuration names it."""
+
+    digest: str
+    """Of its manifest."""
+
+    architecture: str
+    packages: list[LockedBasePackage] = []
+
+    @classmethod
+    def of(cls, image: str, digest: str, arch: Arch, entries: Iterable[IndexEntry]) -> LockedBase:
+        """From what its database says."""
+        packages = [
+            LockedBasePackage(
+                name=entry.name,
+                version=entry.version,
+                checksum=entry.checksum_text if entry.checksum else "",
+            )
+            for entry in entries
+        ]
+        return cls(image=image, digest=digest, architecture=arch.apk, packages=packages)
+
+
 class LockedContents(_Part):
     """What the lock fixes."""
 
@@ -115,6 +149,7 @@ class LockedContents(_Part):
     build_repositories: list[LockedRepository] = []
     runtime_repositories: list[LockedRepository] = []
     repositories: list[LockedRepository] = []
+    baseimage: list[LockedBase] | None = None
     packages: list[LockedPackage] = []
 
 
@@ -135,6 +170,11 @@ class Lock(_Part):
     def packages(self, arch: Arch) -> list[LockedPackage]:
         """The packages of one architecture, in install order."""
         return [p for p in self.contents.packages if p.architecture == arch.apk]
+
+    def base(self, arch: Arch) -> LockedBase | None:
+        """The base image of one architecture, if there is one."""
+        found = self.contents.baseimage or ()
+        return next((base for base in found if base.architecture == arch.apk), None)
 
     def dump(self) -> bytes:
         """The file: two spaces of indentation, a line break at the end."""
@@ -171,6 +211,9 @@ class Lock(_Part):
             if not SAFE_NAME.fullmatch(package.name) or not SAFE_VERSION.fullmatch(package.version):
                 raise LockError(f"{source}: {package.name!r} {package.version!r} is no package")
             _ = package.sha1, package.datahash
+        for base in lock.contents.baseimage or ():
+            if not is_digest(base.digest):
+                raise LockError(f"{source}: {base.digest[:80]!r} is no digest of a base image")
         return lock
 
     def inputs_hash(self, config: ImageConfiguration, extra: Mapping[str, Any]) -> str:
@@ -189,96 +232,8 @@ class Lock(_Part):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def make_lock(
-    config: ImageConfiguration,
-    resolutions: Mapping[Arch, Resolution],
-    *,
-    keys: Sequence[Key],
-    repositories: Sequence[Repository],
-    origin: LockedConfig | None = None,
-) -> Lock:
-    """The lock of a resolution, without what only the package files know.
-
-    Args:
-        config: the configuration.
-        resolutions: per architecture, resolved together.
-        keys: the configuration's keyring.
-        repositories: all that were used.
-        origin: the configuration file.
-    """
-    archs = list(resolutions)
-    packages = [
-        LockedPackage(
-            name=candidate.name,
-            url=f"{candidate.repository.url}/{arch.apk}/{candidate.entry.file_name}",
-            version=candidate.version,
-            architecture=arch.apk,
-            checksum=candidate.entry.checksum_text,
-            size=candidate.entry.size or None,
-        )
-        for arch, resolution in resolutions.items()
-        for candidate in resolution.packages
-    ]
-    build = {_plain(text) for text in config.contents.build_repositories}
-    runtime = config.contents.runtime_repositories
-    return Lock(
-        config=origin,
-        contents=LockedContents(
-            keyring=[LockedKey(name=k.location, url=k.location, content=k.pem) for k in keys],
-            build_repositories=_locked((r.url for r in repositories if r.url in build), archs),
-            runtime_repositories=_locked(map(_plain, runtime), archs),
-            repositories=_locked((r.url for r in repositories if r.url not in build), archs),
-            packages=packages,
-        ),
-    )
-
-
-def complete(lock: Lock, found: Mapping[tuple[str, str], CachedPackage]) -> Lock:
-    """The lock with the sections of every package.
-
-    Args:
-        lock: as ``make_lock`` made it.
-        found: (architecture, name) → the verified package.
-    """
-    packages = []
-    for item in lock.contents.packages:
-        package = found[item.architecture, item.name]
-        data = {
-            "range": f"bytes={package.data_start}-{package.size - 1}",
-            "checksum": _b64("sha256", bytes.fromhex(package.info.datahash)),
-        }
-        signature = package.signature
-        packages.append(
-            item.model_copy(
-                update={
-                    "signature": LockedSection.of(signature) if signature else None,
-                    "control": LockedSection.of(package.control),
-                    "data": LockedSection(**data),
-                    "size": None,
-                }
-            )
-        )
-    contents = lock.contents.model_copy(update={"packages": packages})
-    return lock.model_copy(update={"contents": contents})
-
-
-def _locked(urls: Iterable[str], archs: Sequence[Arch]) -> list[LockedRepository]:
-    return [
-        LockedRepository(
-            name=f"{url}/{arch.apk}",
-            url=f"{url}/{arch.apk}/APKINDEX.tar.gz",
-            architecture=arch.apk,
-        )
-        for url in dict.fromkeys(urls)
-        for arch in archs
-    ]
-
-
-def _plain(text: str) -> str:
-    return text.strip().rpartition(" ")[2].rstrip("/")
-
-
-def _b64(algorithm: str, digest: bytes) -> str:
+def base64_checksum(algorithm: str, digest: bytes) -> str:
+    """``sha1-`` or ``sha256-`` and base64, as locks have checksums."""
     return f"{algorithm}-{base64.b64encode(digest).decode()}"
 
 

@@ -19,9 +19,12 @@ def wins(packages: Sequence[Installed], existing: Node, newcomer: Node) -> bool:
     Raises:
         FileConflictError: both own the path, and nothing says whose it is.
     """
+    old = packages[existing.package].package.info
+    if not old.name:
+        # It lies in a base image and belongs to no package there.
+        return True
     if _same(existing, newcomer):
         return False
-    old = packages[existing.package].package.info
     new = packages[newcomer.package].package.info
     if replaces(old.replaces, new.name, new.version):
         return False
@@ -39,17 +42,21 @@ def refuse(packages: Sequence[Installed], existing: Node, newcomer: Node) -> NoR
     """
     old = packages[existing.package].package.info
     new = packages[newcomer.package].package.info
-    if existing.kind is newcomer.kind:
+    if existing.kind is newcomer.kind and old.name:
         what = f"packages {old.name} and {new.name} both own /{newcomer.path}, and differ"
     else:
         what = (
-            f"/{newcomer.path} is {described(existing)} in package {old.name} and "
-            f"{described(newcomer)} in {new.name}"
+            f"/{newcomer.path} is {described(existing)} in {_holder(old.name)} and "
+            f"{described(newcomer)} in package {new.name}"
         )
     raise FileConflictError(
         what,
         hint=f"leave one of the two out, or let {new.name} declare 'replaces: {old.name}'",
     )
+
+
+def _holder(name: str) -> str:
+    return f"package {name}" if name else "the base image"
 
 
 def replaces(declared: Iterable[str], name: str, version: str) -> bool:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 KIND = "images"
 #: Part of every key under which finished images are remembered: what the engine makes of the
 #: same input changes with it.
-OUTPUT_FORMAT = 3
+OUTPUT_FORMAT = 4
 
 
 def image_key(  # noqa: PLR0913, PLR0917  (everything that an image is made from)
@@ -48,6 +48,7 @@ def image_key(  # noqa: PLR0913, PLR0917  (everything that an image is made from
         settings.compat,
         settings.build_date,
         creation_time([]),
+        *([base.digest] if (base := lock.base(arch)) else []),
     ]
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 

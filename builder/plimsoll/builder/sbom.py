@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from plimsoll.apk.tarfmt import Type
 from plimsoll.builder.licences import NO_ASSERTION, Licences
 from plimsoll.builder.ociimage import timestamp
 from plimsoll.builder.spdx import (
@@ -25,14 +23,12 @@ from plimsoll.oci.model import OCI_INDEX, OCI_MANIFEST
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from plimsoll.apk.records import IndexEntry
     from plimsoll.arch import Arch
-    from plimsoll.builder.cache import CachedPackage
-    from plimsoll.builder.layers import Layer
-    from plimsoll.builder.tree import Tree
+    from plimsoll.builder.sbomsource import Contents, Listed
     from plimsoll.oci.model import Descriptor
 
 SPDX_MEDIA_TYPE = "application/spdx+json"
-_FOLDER = "var/lib/db/sbom"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +40,12 @@ class System:
     version: str = "unknown"
 
     @classmethod
-    def of(cls, tree: Tree) -> System:
-        """Read it from an image."""
-        node = tree.resolve("etc/os-release")
+    def of(cls, release: str) -> System:
+        """Read it."""
         values: dict[str, str] = {}
-        if node is not None:
-            for line in tree.content(node).decode(errors="replace").splitlines():
-                key, _, value = line.partition("=")
-                values[key.strip()] = value.strip().strip("\"'")
+        for line in release.splitlines():
+            key, _, value = line.partition("=")
+            values[key.strip()] = value.strip().strip("\"'")
         found = values.get("ID") or "unknown"
         return cls(found, values.get("NAME") or found, values.get("VERSION_ID") or "unknown")
 
@@ -64,15 +58,18 @@ class Subject:
         name: repository, for package URLs.
         digest: of the manifest, ``sha256:…``.
         created: seconds since the epoch.
+        layers: digest and media type of each, bottom first.
         vcs_url: ``URL@COMMIT`` of the configuration, or ``""``.
+        base: name and digest of the base image, if there is one.
     """
 
     name: str
     arch: Arch
     digest: str
     created: int
-    layers: Sequence[Layer]
+    layers: Sequence[tuple[str, str]]
     vcs_url: str = ""
+    base: tuple[str, str] | None = None
 
 
 def tool() -> str:
@@ -80,27 +77,28 @@ def tool() -> str:
     return f"plimsoll-{version('plimsoll')}"
 
 
-def image_sbom(tree: Tree, subject: Subject, warn: Callable[[str], None] = lambda _: None) -> bytes:
+def image_sbom(
+    contents: Contents, subject: Subject, warn: Callable[[str], None] = lambda _: None
+) -> bytes:
     """The SPDX document of one architecture's image.
 
     Every package of the installed database is in it: with the document that the package brings,
     or else with one made from what the package says of itself.
 
     Args:
-        tree: the image's files.
+        contents: of the image.
         subject: the image.
         warn: told of package documents that cannot be used.
     """
-    system = System.of(tree)
+    system = System.of(contents.release)
     supplier = f"Organization: {system.name}"
     graph = Graph()
     image = graph.add(_image(subject, supplier))
-    for layer in subject.layers:
-        digest = f"sha256:{layer.digest}"
+    for digest, media_type in subject.layers:
         qualifiers = {
             "arch": subject.arch.architecture,
             "os": "linux",
-            "mediaType": layer.media_type,
+            "mediaType": media_type,
         }
         graph.relate(
             image,
@@ -115,7 +113,7 @@ def image_sbom(tree: Tree, subject: Subject, warn: Callable[[str], None] = lambd
                     "downloadLocation": NO_ASSERTION,
                     "supplier": supplier,
                     "primaryPackagePurpose": "CONTAINER",
-                    "checksums": [_sha256(layer.digest)],
+                    "checksums": [_sha256(digest.partition(":")[2])],
                     "externalRefs": [purl_reference(oci_purl(subject.name, digest, qualifiers))],
                 }
             ),
@@ -123,11 +121,14 @@ def image_sbom(tree: Tree, subject: Subject, warn: Callable[[str], None] = lambd
     graph.relate(image, "CONTAINS", graph.add(_system(system, supplier)))
     if subject.vcs_url:
         graph.relate(image, "GENERATED_FROM", graph.add(_source(subject.vcs_url)))
+    if subject.base is not None:
+        base = _variant(*subject.base, {"mediaType": OCI_MANIFEST}, "base image")
+        graph.relate(image, "DESCENDANT_OF", graph.add(base))
     licences = Licences()
-    for installed in tree.packages:
-        for name in _package(tree, graph, installed.package, system, licences, warn):
+    for package in contents.packages:
+        for name in _package(contents, graph, package, system, licences, warn):
             graph.relate(image, "CONTAINS", name)
-    for name in _unowned(tree, graph):
+    for name in _loose(contents, graph):
         # A package that is not analysed file by file may not "contain" files (SPDX 2.3, 7.8).
         graph.relate(image, "OTHER", name)
     for name, licence in licences.extracted.items():
@@ -156,45 +157,39 @@ def index_sbom(
     return document(f"sbom-{digest}", timestamp(created), tool(), top, graph)
 
 
-def _unowned(tree: Tree, graph: Graph) -> list[str]:
+def _loose(contents: Contents, graph: Graph) -> list[str]:
     """Add the files that no package brings; returns their identifiers."""
     names: list[str] = []
-    for node in tree.ordered(lambda n: n.package < 0 and n.kind in {Type.FILE, Type.SYMLINK}):
-        link = node.kind is Type.SYMLINK
-        content = node.link.encode() if link else node.content
+    for item in contents.loose:
+        link = f"; link to {item.link}" if item.link is not None else ""
         entry = {
             # The number keeps paths apart that differ only in what an identifier cannot hold.
-            "SPDXID": element_id("File", str(len(names)), node.path),
-            "fileName": f"./{node.path}",
+            "SPDXID": element_id("File", str(len(names)), item.path),
+            "fileName": f"./{item.path}",
             "checksums": [
-                {
-                    "algorithm": "SHA1",
-                    "checksumValue": hashlib.sha1(content, usedforsecurity=False).hexdigest(),
-                },
-                _sha256(hashlib.sha256(content).hexdigest()),
+                {"algorithm": "SHA1", "checksumValue": item.sha1},
+                _sha256(item.sha256),
             ],
             "licenseConcluded": NO_ASSERTION,
             "copyrightText": NO_ASSERTION,
-            "comment": f"belongs to no package; link to {node.link}"
-            if link
-            else "belongs to no package",
+            "comment": f"{item.comment}{link}",
         }
         names.append(graph.add_file(entry))
     return names
 
 
 def _package(  # noqa: PLR0913, PLR0917  (what a merge needs)
-    tree: Tree,
+    contents: Contents,
     graph: Graph,
-    package: CachedPackage,
+    package: Listed,
     system: System,
     licences: Licences,
     warn: Callable[[str], None],
 ) -> list[str]:
     """Add one installed package; returns the identifiers that the image contains."""
-    info = package.info
+    info = package.entry
     supplier = f"Organization: {system.name}"
-    own = _own_document(tree, package, warn)
+    own = _own_document(contents, info, warn)
     if own is not None:
         try:
             described = graph.merge(own, supplier)
@@ -212,7 +207,7 @@ def _package(  # noqa: PLR0913, PLR0917  (what a merge needs)
             _complete(names[name], package, system)
         if main:
             return described
-    declared = licences.expression(" AND ".join(info.licenses))
+    declared = licences.expression(info.license)
     entry: dict[str, Any] = {
         "SPDXID": element_id("Package-apk", info.name, info.version),
         "name": info.name,
@@ -234,35 +229,36 @@ def _package(  # noqa: PLR0913, PLR0917  (what a merge needs)
     return [graph.add(entry)]
 
 
-def _complete(entry: dict[str, Any], package: CachedPackage, system: System) -> None:
+def _complete(entry: dict[str, Any], package: Listed, system: System) -> None:
     """Make sure that a package has its checksum and its package URL."""
-    info = package.info
+    info = package.entry
     checksums = list(entry.get("checksums") or [])
-    if not any(item.get("algorithm") == "SHA256" for item in checksums):
+    if package.sha256 and not any(item.get("algorithm") == "SHA256" for item in checksums):
         checksums.append(_sha256(package.sha256))
     references = list(entry.get("externalRefs") or [])
     if not any(item.get("referenceType") == "purl" for item in references):
         purl = apk_purl(system.id, info.name, info.version, info.arch)
         references.append(purl_reference(purl))
-    entry["checksums"], entry["externalRefs"] = checksums, references
+    entry["externalRefs"] = references
+    if checksums:
+        entry["checksums"] = checksums
 
 
 def _own_document(
-    tree: Tree, package: CachedPackage, warn: Callable[[str], None]
+    contents: Contents, info: IndexEntry, warn: Callable[[str], None]
 ) -> dict[str, Any] | None:
-    info = package.info
     names = (
         f"{info.name}-{info.version}",
         info.name,
         f"{info.name}-{_without_revision(info.version)}",
     )
     for name in names:
-        node = tree.nodes.get(f"{_FOLDER}/{name}.spdx.json")
-        if node is None or node.package < 0:
+        data = contents.document(f"{name}.spdx.json")
+        if data is None:
             continue
         try:
-            value = json.loads(tree.content(node))
-        except ValueError as error:
+            value = json.loads(data)
+        except (ValueError, RecursionError) as error:
             warn(f"{info.name} brings an SPDX document that is no JSON: {error}")
             return None
         return value if isinstance(value, dict) else None

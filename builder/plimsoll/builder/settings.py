@@ -29,7 +29,9 @@ class Settings:
         limits: what one package may hold.
         compat: make the image that the reference makes.
         build_date: least creation time, seconds since the epoch.
-        trusted_hosts: as ``Transport`` takes them.
+        trusted_hosts: as ``Transport`` takes them; files of this machine may be named only where
+            there are none.
+        insecure_registries: registries that are spoken to over plain HTTP.
     """
 
     cache_dir: Path
@@ -41,6 +43,7 @@ class Settings:
     compat: bool = False
     build_date: int = 0
     trusted_hosts: frozenset[str] | None = None
+    insecure_registries: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)

@@ -68,6 +68,7 @@ class Transport(Http):
         environ: names mirrors, proxies, and registries without TLS.
         trusted_hosts: where the configuration is somebody else's, the hosts at loopback, link-local
             or metadata addresses that may be asked; ``None``: a person's own machine, any host.
+        insecure: registries without TLS beside those that ``environ`` names.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Transport(Http):
         environ: Mapping[str, str] | None = None,
         *,
         trusted_hosts: frozenset[str] | None = None,
+        insecure: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__(
             environ=environ,
@@ -87,6 +89,7 @@ class Transport(Http):
         self._mirrors = [
             (original, logins.strip(mirror)) for original, mirror in mirrors_of(self._settings)
         ]
+        self._insecure = insecure
         self._registry_client: Registry | None = None
 
     async def get(
@@ -157,7 +160,8 @@ class Transport(Http):
                     continue
         return await once(url, headers)
 
-    def _registry(self) -> Registry:
+    def registry(self) -> Registry:
+        """The client for registries, over this transport."""
         from plimsoll.oci.auth import Credentials  # noqa: PLC0415  (only for oci://)
         from plimsoll.oci.insecure import insecure_registries  # noqa: PLC0415
         from plimsoll.oci.registry import Registry  # noqa: PLC0415
@@ -165,7 +169,7 @@ class Transport(Http):
         if self._registry_client is None:
             self._registry_client = Registry(
                 Credentials.default(self._settings),
-                insecure=insecure_registries((), self._settings),
+                insecure=insecure_registries(self._insecure, self._settings),
                 http=self,
             )
         return self._registry_client
@@ -178,7 +182,7 @@ class Transport(Http):
 
         reference, kind = file_reference(url)
         try:
-            top, data = await self._registry().get_manifest(reference)
+            top, data = await self.registry().get_manifest(reference)
         except ImageNotFoundError as error:
             raise HttpError(f"{public_url(url)} is not in the registry", status=404) from error
         manifest = Manifest.parse(data, top.media_type, what=str(reference))
@@ -195,7 +199,7 @@ class Transport(Http):
         reference, digest, layer = await self._artifact(url)
         if etag == digest:
             return NotModified(etag)
-        body = await self._registry().get_blob(reference, layer.digest, max_size)
+        body = await self.registry().get_blob(reference, layer.digest, max_size)
         return Response(200, {"ETag": digest}, body, url)
 
     async def _download_artifact(
@@ -203,7 +207,7 @@ class Transport(Http):
     ) -> Download:
         reference, _, layer = await self._artifact(url)
         size = layer.size if expected_size is None else expected_size
-        got = await self._registry().download_blob(
+        got = await self.registry().download_blob(
             reference, layer.digest, path, size=size, max_size=max_size
         )
         return Download(got, layer.digest, None, None)

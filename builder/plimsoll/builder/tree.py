@@ -101,6 +101,15 @@ class Tree:
         paths = [path for path, node in self.nodes.items() if wanted(node)]
         return [self.nodes[path] for path in sorted(paths, key=lambda p: p.split("/"))]
 
+    @property
+    def installed(self) -> list[Installed]:
+        """The packages, without what a base image brings that belongs to none."""
+        return [item for item in self.packages if item.package.info.name]
+
+    def is_owned(self, node: Node) -> bool:
+        """Whether a package brings it."""
+        return node.package >= 0 and bool(self.packages[node.package].package.info.name)
+
     # -- changing -----------------------------------------------------------------------------
 
     def directory(

@@ -89,13 +89,14 @@ class NamedContent(_Section):
 
 
 class BaseImage(_Section):
-    """An image to build on top of; needs a lock file."""
+    """An image to build on top of: its packages count as installed, its entrypoint stays."""
 
-    image: Text
-    """OCI layout directory of the base image."""
+    image: Text = Field(min_length=1)
+    """The base image: a reference to a registry; on a workstation also an OCI layout or a
+    ``.tar`` file."""
 
-    apkindex: Text
-    """Directory with the package index of what the base image holds."""
+    apkindex: Text = ""
+    """Not needed: what the base image holds is read from its own package database."""
 
 
 class Contents(_Section):

@@ -110,12 +110,13 @@ def test_services_need_s6():
     assert wanted(config) == ["s6"]
 
 
-def test_what_is_not_there_yet_is_refused():
+def test_a_base_image_cannot_be_as_the_reference_has_it():
     config = ImageConfiguration.model_validate(
         {"contents": {"baseimage": {"image": "x", "apkindex": "y"}}}
     )
-    with pytest.raises(UnsupportedError, match="baseimage"):
-        check_supported(config)
+    check_supported(config, compat=False)
+    with pytest.raises(UnsupportedError, match="base image"):
+        check_supported(config, compat=True)
 
 
 def test_creation_time(monkeypatch):

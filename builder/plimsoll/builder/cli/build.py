@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from plimsoll.builder.cli.options import Inputs, build_options, config_options, read_inputs
+from plimsoll.builder.cli.registry import insecure_option, open_registry
 from plimsoll.builder.cli.report import Report, summary
 from plimsoll.builder.engine import Engine, build_all
 from plimsoll.builder.sbomfiles import write_sboms
@@ -53,12 +54,7 @@ def build(config: Path, image: str, output: Path, **options: Any) -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the references of the index and of every image to this file.",
 )
-@click.option(
-    "--insecure-registry",
-    multiple=True,
-    metavar="HOST[:PORT]",
-    help="Speak plain HTTP to this registry, as to those in $PLIMSOLL_INSECURE_REGISTRIES.",
-)
+@insecure_option
 def publish(config: Path, tags: tuple[str, ...], **options: Any) -> None:
     """Build the image that CONFIG describes and push it to every one of TAGS.
 
@@ -136,17 +132,13 @@ async def _publish(
     inputs: Inputs, references: Sequence[Reference], options: dict[str, Any]
 ) -> None:
     from plimsoll.builder.publish import push_all  # noqa: PLC0415  (start-up time)
-    from plimsoll.oci.auth import Credentials  # noqa: PLC0415
-    from plimsoll.oci.insecure import insecure_registries  # noqa: PLC0415
-    from plimsoll.oci.registry import Registry  # noqa: PLC0415
 
     report = Report(inputs.progress)
     first = references[0]
     name = f"{first.registry}/{first.repository}"
-    insecure = insecure_registries(options["insecure_registry"])
     async with (
         Engine(inputs.settings, report.events) as engine,
-        Registry(Credentials.default(), insecure=insecure) as registry,
+        open_registry(options["insecure"]) as registry,
     ):
 
         async def once() -> tuple[list[ArchImage], bytes]:

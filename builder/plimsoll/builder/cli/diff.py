@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from plimsoll.cli.options import insecure_option, open_registry
+from plimsoll.builder.cli.registry import insecure_option, open_registry
 
 if TYPE_CHECKING:
     from plimsoll.builder.view import View

@@ -13,7 +13,7 @@ from plimsoll.builder import record
 from plimsoll.builder.cli.options import config_options, read_inputs
 from plimsoll.builder.cli.report import Report
 from plimsoll.builder.engine import Engine
-from plimsoll.builder.lock import complete
+from plimsoll.builder.locking import complete
 from plimsoll.builder.store import storage_errors
 
 

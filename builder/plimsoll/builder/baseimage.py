@@ -1,0 +1,159 @@
+"""Base images: somebody's layers, on which packages are installed."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plimsoll.apk.index import Index
+from plimsoll.apk.solver import RepositoryIndex
+from plimsoll.builder.basecache import BaseImageError, keep, load
+from plimsoll.builder.imagesource import open_image
+from plimsoll.builder.lock import LockedBase, LockError
+from plimsoll.builder.store import CorruptEntryError
+from plimsoll.oci.reference import Reference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from plimsoll.api.image import ImageConfiguration
+    from plimsoll.arch import Arch
+    from plimsoll.builder.basecache import Base
+    from plimsoll.builder.lock import Lock
+    from plimsoll.builder.store import Store
+    from plimsoll.oci.registry import Registry
+
+
+class BaseImages:
+    """The base images of a build.
+
+    Args:
+        store: the cache.
+        connect: makes the client for a registry.
+        offline: use only what is cached or local.
+        local: whether configurations may name files of this machine.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        connect: Callable[[], Registry],
+        *,
+        offline: bool = False,
+        local: bool = True,
+    ) -> None:
+        self._store = store
+        self._connect = connect
+        self._offline = offline
+        self._local = local
+
+    async def of(self, config: ImageConfiguration, archs: Sequence[Arch]) -> dict[Arch, Base]:
+        """The base image of each architecture; none if the configuration names none.
+
+        Raises:
+            BaseImageError: it cannot be built on, or its architectures hold different packages.
+            Error: it cannot be had.
+        """
+        base = config.contents.baseimage
+        if base is None:
+            return {}
+        found = {arch: await self.get(base.image, arch) for arch in archs}
+        packages = {arch: set(_pins(one)) for arch, one in found.items()}
+        first = archs[0]
+        for arch, own in packages.items():
+            if other := sorted(own ^ packages[first]):
+                raise BaseImageError(
+                    f"the base image {base.image} holds other packages for {arch} than for "
+                    f"{first}: {', '.join(other[:5])}",
+                    hint="build one architecture at a time with --arch",
+                )
+        return found
+
+    async def locked(self, config: ImageConfiguration, lock: Lock, arch: Arch) -> Base | None:
+        """The base image that a lock names, if the configuration has one.
+
+        Raises:
+            LockError: configuration and lock disagree.
+            Error: it cannot be had.
+        """
+        base = config.contents.baseimage
+        known = lock.base(arch)
+        if (base.image if base else None) != (known.image if known else None):
+            raise LockError(
+                "configuration and lock name different base images",
+                hint="make the lock anew with 'plimsoll lock'",
+            )
+        return await self.get(known.image, arch, known.digest) if known else None
+
+    async def get(self, name: str, arch: Arch, digest: str = "") -> Base:
+        """A base image, from the cache where it is there.
+
+        Args:
+            name: an OCI layout or a ``.tar`` file, or a reference to a registry.
+            arch: architecture.
+            digest: of the manifest that it must have.
+
+        Raises:
+            BaseImageError, LockError: it is not what it should be.
+            Error: it cannot be had.
+        """
+        if digest and (known := await asyncio.to_thread(load, self._store, name, digest)):
+            return known
+        place = name
+        if digest and not (self._local and await asyncio.to_thread(Path(name).exists)):
+            place = str(Reference.parse(name).with_digest(digest))
+        if self._offline and not await asyncio.to_thread(Path(name).exists):
+            raise BaseImageError(
+                f"the base image {name} is not in the cache, and nothing may be fetched",
+                hint="build once without --offline with a lock file, then with this lock",
+            )
+        async with open_image(place, arch, self._connect, local=self._local) as image:
+            found = image.descriptor.digest
+            if digest and found != digest:
+                raise LockError(
+                    f"the base image {name} is {found}, and the lock names {digest}",
+                    hint="make the lock anew with 'plimsoll lock', or restore the base image",
+                )
+            known = await asyncio.to_thread(load, self._store, name, found)
+            if known is None:
+                await keep(self._store, image)
+                known = await asyncio.to_thread(load, self._store, name, found)
+        if known is None:
+            raise CorruptEntryError(f"base image {name}")
+        return known
+
+
+def joined(
+    bases: Mapping[Arch, Base],
+    world: Sequence[str],
+    indexes: Mapping[Arch, Sequence[RepositoryIndex]],
+) -> tuple[list[str], dict[Arch, Sequence[RepositoryIndex]]]:
+    """Request and indexes of a resolution in which the packages of base images take part.
+
+    Each is asked for at the version that it has: it is there and cannot be exchanged.
+    """
+    pins = [pin for base in list(bases.values())[:1] for pin in _pins(base)]
+    return [*world, *pins], {
+        arch: [
+            RepositoryIndex(
+                bases[arch].name,
+                Index.from_entries(bases[arch].entries, source=f"base image {bases[arch].name}"),
+            ),
+            *own,
+        ]
+        if arch in bases
+        else own
+        for arch, own in indexes.items()
+    }
+
+
+def locked_bases(bases: Mapping[Arch, Base]) -> list[LockedBase]:
+    """What a lock says of base images."""
+    return [
+        LockedBase.of(base.name, base.digest, arch, base.entries) for arch, base in bases.items()
+    ]
+
+
+def _pins(base: Base) -> list[str]:
+    return [f"{package.info.name}={package.info.version}" for package in base.packages]

@@ -1,0 +1,220 @@
+"""Images on base images."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import subprocess
+import tarfile
+
+import pytest
+from click.testing import CliRunner
+
+from apk_repository import Repository
+from gotools import tool
+from plimsoll.apk.installed import parse_installed, read_scripts
+from plimsoll.builder.basecache import BaseImageError
+from plimsoll.builder.lock import LockError
+from plimsoll.builder.node import FileConflictError
+from plimsoll.cli.main import cli
+from plimsoll.oci.layout import Layout
+from registries import crane_registry
+
+pytestmark = pytest.mark.integration
+
+DOCUMENT = {
+    "spdxVersion": "SPDX-2.3",
+    "documentDescribes": ["SPDXRef-Package-lib"],
+    "packages": [{"SPDXID": "SPDXRef-Package-lib", "name": "lib", "versionInfo": "1.0-r0"}],
+}
+
+
+class World:
+    """A repository, a base image made of it, and configurations on that."""
+
+    def __init__(self, tmp):
+        self.tmp = tmp
+        self.repository = Repository(tmp / "repo")
+        self.repository.add(
+            "lib",
+            {
+                "usr/lib/libx.so": "one",
+                "etc/lib.conf": "x=1",
+                "var/lib/db/sbom/lib-1.0-r0.spdx.json": json.dumps(DOCUMENT),
+            },
+            licenses=("MIT",),
+            provides=("so:libx=1",),
+        )
+        self.repository.add("lib", {"usr/lib/libx.so": "two"}, version="2.0-r0")
+        self.repository.add("app", {"usr/bin/app": "app"}, depends=("lib",), origin="apps")
+        self.repository.add("newer", {"usr/bin/newer": "n"}, depends=("lib>1.5",))
+        self.repository.add("thief", {"usr/lib/libx.so": "mine"})
+        self.repository.write()
+        self.folder = tmp / "base"
+        self.folder.mkdir()
+        self.write(
+            "base.yaml",
+            "packages: [lib=1.0-r0]",
+            "entrypoint: {command: /usr/bin/base}\nenvironment: {A: b}\n"
+            "accounts: {run-as: '65532'}\nannotations: {from: base}\n"
+            "layering: {strategy: origin, budget: 3}\n",
+        )
+        self.run("build", "base.yaml", "base:1", str(self.folder))
+
+    def write(self, name, contents, more=""):
+        (self.tmp / name).write_text(
+            f"contents:\n  keyring: [{self.repository.key_file}]\n"
+            f"  repositories: [{self.repository.root}]\n  {contents}\n"
+            f"archs: [amd64, arm64]\n{more}"
+        )
+
+    def on_base(self, packages="app", image=None):
+        self.write(
+            "image.yaml",
+            f"packages: [{packages}]\n  baseimage: {{image: '{image or self.folder}'}}",
+        )
+
+    def run(self, command, config, *arguments):
+        result = CliRunner().invoke(cli, [command, str(self.tmp / config), *arguments])
+        if result.exception is not None:
+            raise result.exception
+        return result.stdout
+
+    def build(self, name, *options):
+        out = self.tmp / name
+        out.mkdir()
+        self.run("build", "image.yaml", f"{name}:1", str(out), *options)
+        layout = Layout.open(out)
+        index = layout.read_manifest(layout.resolve())
+        manifest = layout.read_manifest(index.manifests[0])
+        return layout, manifest, json.loads(layout.read_blob(manifest.config.digest))
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLIMSOLL_CACHE_DIR", str(tmp_path / "cache"))
+    return World(tmp_path)
+
+
+def files_of(layout, layer):
+    data = gzip.decompress(layout.read_blob(layer.digest, 1 << 24))
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        return {m.name: tar.extractfile(m).read() if m.isreg() else None for m in tar}
+
+
+def test_packages_come_on_top_of_what_is_there(world):
+    base = Layout.open(world.folder)
+    below = base.read_manifest(base.read_manifest(base.resolve()).manifests[0])
+    world.on_base()
+    layout, manifest, config = world.build("out")
+    count = len(below.layers)
+    assert [x.digest for x in manifest.layers[:count]] == [x.digest for x in below.layers]
+    assert len(manifest.layers) == count + 1 == len(config["rootfs"]["diff_ids"])
+    assert manifest.annotations["org.opencontainers.image.base.digest"].startswith("sha256:")
+    run = config["config"]
+    assert run["Entrypoint"] == ["/usr/bin/base"]
+    assert run["User"] == "65532"
+    assert "A=b" in run["Env"]
+    assert run["Labels"]["from"] == "base"
+    assert len(config["history"]) == count + 1
+
+    files = files_of(layout, manifest.layers[-1])
+    assert files["usr/bin/app"] == b"app"
+    assert "usr/lib/libx.so" not in files
+    assert "etc/os-release" not in files
+    installed = parse_installed(files["usr/lib/apk/db/installed"].decode())
+    assert [p.entry.name for p in installed] == ["lib", "app"]
+    assert [f.path for f in installed[0].files if not f.directory] == [
+        "etc/lib.conf",
+        "usr/lib/libx.so",
+        "var/lib/db/sbom/lib-1.0-r0.spdx.json",
+    ]
+    assert installed[0].entry.provides == ("so:libx=1",)
+    assert read_scripts(files["usr/lib/apk/db/scripts.tar"]) == {}
+    assert files["etc/apk/world"] == b"app=1.0-r0\nlib=1.0-r0\n"
+    document = json.loads((world.tmp / "out/sbom-x86_64.spdx.json").read_text())
+    names = {p["name"] for p in document["packages"]}
+    assert {"lib", "app"} <= names
+    assert any(r["relationshipType"] == "DESCENDANT_OF" for r in document["relationships"])
+    crane = subprocess.run(
+        [tool("crane"), "validate", "--tarball", str(tarball(world))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert crane.returncode == 0, crane.stderr
+
+
+def tarball(world):
+    out = world.tmp / "image.tar"
+    world.run("build", "image.yaml", "x:1", str(out), "--arch", "amd64")
+    return out
+
+
+def test_the_lock_names_the_base_and_holds_it(world):
+    world.on_base()
+    world.run("lock", "image.yaml")
+    path = world.tmp / "image.lock.json"
+    contents = json.loads(path.read_text())["contents"]
+    assert [p["name"] for p in contents["packages"]] == ["app", "app"]
+    base = contents["baseimage"][0]
+    assert (base["architecture"], base["packages"][0]["version"]) == ("x86_64", "1.0-r0")
+    world.build("one", "--lockfile", str(path))
+    # From the cache, with no base image left at its place.
+    world.folder.rename(world.tmp / "moved")
+    world.build("two", "--lockfile", str(path), "--offline")
+    assert (world.tmp / "one/index.json").read_bytes() == (
+        world.tmp / "two/index.json"
+    ).read_bytes().replace(b"two", b"one")
+    world.on_base(image="other")
+    with pytest.raises(LockError, match="different base images"):
+        world.build("three", "--lockfile", str(path))
+
+
+def test_a_base_that_changed_is_noticed(world):
+    world.on_base()
+    world.run("lock", "image.yaml")
+    lock = world.tmp / "image.lock.json"
+    value = json.loads(lock.read_text())
+    for base in value["contents"]["baseimage"]:
+        base["digest"] = "sha256:" + "0" * 64
+    lock.write_text(json.dumps(value))
+    with pytest.raises(LockError, match="the lock names sha256:0000"):
+        world.build("out", "--lockfile", str(lock))
+
+
+def test_versions_of_the_base_stay(world):
+    world.on_base("newer")
+    with pytest.raises(Exception, match=r"lib"):
+        world.build("out")
+
+
+def test_files_of_the_base_are_defended(world):
+    world.on_base("thief")
+    with pytest.raises(FileConflictError, match="lib and thief both own"):
+        world.build("out")
+
+
+def test_a_damaged_base_is_refused(world):
+    layout = Layout.open(world.folder)
+    manifest = layout.read_manifest(layout.read_manifest(layout.resolve()).manifests[0])
+    path = layout.blob_path(manifest.layers[0].digest)
+    path.write_bytes(gzip.compress(b"\0" * 1024))
+    world.on_base()
+    with pytest.raises(BaseImageError, match="not sha256:"):
+        world.build("out")
+
+
+def test_a_base_image_of_a_registry(world):
+    world.on_base()
+    local = world.build("local")[1]
+    with crane_registry() as registry:
+        name = f"{registry.host}/base:1"
+        world.run("publish", "base.yaml", name)
+        world.on_base(image=name)
+        _, manifest, _ = world.build("out")
+        assert manifest.layers[-1].size > 0
+        assert [x.digest for x in manifest.layers[:-1]] == [x.digest for x in local.layers[:-1]]
+        rows = world.run("show-packages", "image.yaml").splitlines()
+    assert rows == ["lib 1.0-r0", "app 1.0-r0"]
