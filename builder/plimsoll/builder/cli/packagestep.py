@@ -22,6 +22,34 @@ _arch = click.option("--arch", required=True, help="Architecture.")
 _token = click.option("--token", required=True, help="Opens the outbox.")
 
 
+_key = click.option(
+    "--key", type=_FOLDER, required=True, help="Folder with the signing key NAME.rsa."
+)
+_previous = click.option(
+    "--previous-key",
+    "previous",
+    type=_FOLDER,
+    multiple=True,
+    help="Folder with a key that signs too while keys change.",
+)
+
+
+@click.command()
+@result_option
+@_key
+@_previous
+def keys(result_file: Path, key: Path, previous: tuple[Path, ...]) -> None:
+    """Say which public keys belong to the signing keys."""
+
+    async def run() -> bytes:
+        from plimsoll.api.packagesteps import dump  # noqa: PLC0415  (start-up time of --help)
+        from plimsoll.builder.steps.packagekeys import package_keys  # noqa: PLC0415
+
+        return dump(package_keys(key, previous))
+
+    conclude(run, result_file)
+
+
 @click.command()
 @request_option
 @result_option
@@ -120,14 +148,8 @@ def collect(  # noqa: PLR0913, PLR0917  (click passes options as arguments)
 @_arch
 @click.option("--plan", "plan_digest", metavar="DIGEST", help="Not used.")
 @click.option("--artifact", "artifacts", multiple=True, metavar="DIGEST", help="Unsigned packages.")
-@click.option("--key", type=_FOLDER, required=True, help="Folder with the signing key NAME.rsa.")
-@click.option(
-    "--previous-key",
-    "previous",
-    type=_FOLDER,
-    multiple=True,
-    help="Folder with a key that signs too while keys change.",
-)
+@_key
+@_previous
 def publish(  # noqa: PLR0913, PLR0917  (click passes options as arguments)
     request_file: Path,
     result_file: Path,

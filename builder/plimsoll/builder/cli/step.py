@@ -52,6 +52,7 @@ _PACKAGES = f"{_HERE}.packagestep"
 COMMANDS: dict[str, tuple[str, str]] = {
     "assemble": (f"{_HERE}.step:assemble", "Make the image of one architecture."),
     "package-collect": (f"{_PACKAGES}:collect", "Make unsigned packages of a build's output."),
+    "package-keys": (f"{_PACKAGES}:keys", "Say which public keys belong to the signing keys."),
     "package-outbox": (f"{_PACKAGES}:outbox", "Hand out what a build left."),
     "package-plan": (f"{_PACKAGES}:plan", "Find which packages can be built now."),
     "package-prepare": (f"{_PACKAGES}:prepare", "Push the image that builds a package."),
