@@ -18,6 +18,8 @@ from gotools import tool
 from plimsoll.oci.digest import digest_of
 from plimsoll.oci.reference import Reference
 from plimsoll.oci.registry import Registry
+from plimsoll.signing.attach import attach_bundle
+from plimsoll.signing.sign import attest, sign_image
 from plimsoll.webhook.access import OwnLogins, PullSecrets
 from plimsoll.webhook.authorities import Secrets
 from plimsoll.webhook.certificates import renewed, utc_now
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plimsoll.oci.auth import Credentials
+    from plimsoll.signing.privatekey import PrivateKey
     from plimsoll.webhook.trust import KnownRoots
 
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -236,6 +239,22 @@ async def push_image(
         ).encode()
         await registry.push_manifest(reference, manifest, _MANIFEST)
     return f"{host}/{repository}@{digest_of(manifest)}"
+
+
+async def push_signed(
+    host: str, repository: str, tag: str, key: PrivateKey, predicate: Any = None
+) -> str:
+    """Push a tiny image with a signature (and an SBOM, if given); ``HOST/REPO@DIGEST``."""
+    image = await push_image(host, repository, tag, f"{repository}:{tag}")
+    reference = Reference.parse(image)
+    async with Registry(insecure=frozenset({host})) as registry:
+        subject = await registry.resolve(reference)
+        bundles = [sign_image(key, subject.digest)]
+        if predicate is not None:
+            bundles.append(attest(key, subject.digest, "spdx", predicate))
+        for bundle in bundles:
+            await attach_bundle(registry, reference, subject, bundle)
+    return image
 
 
 async def push_index(host: str, repository: str, tag: str, *images: str) -> str:

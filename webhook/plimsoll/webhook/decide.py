@@ -65,11 +65,6 @@ class Decision:
     undecided: bool = field(default=False)
     """Whether an image was refused because nothing could be said about it."""
 
-    @property
-    def message(self) -> str:
-        """One line for each refusal."""
-        return "\n".join(self.refusals)
-
 
 @dataclass(frozen=True, slots=True)
 class _Checked:

@@ -14,7 +14,7 @@ from plimsoll.webhook.decide import Decision
 from plimsoll.webhook.errors import BadReviewError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from plimsoll.webhook.admission import Review
     from plimsoll.webhook.decide import Decider, PolicySource
@@ -119,11 +119,22 @@ def _response(uid: str, decision: Decision) -> web.Response:
     body = admission.answer(
         uid,
         allowed=decision.allowed,
-        message=decision.message[:_MAX_MESSAGE],
+        message=_message(decision.refusals),
         warnings=warnings,
         audit=audit,
     )
     return web.Response(body=body, content_type=_JSON)
+
+
+def _message(refusals: Sequence[str]) -> str:
+    """One line for each refusal, as many as fit."""
+    text = "\n".join(refusals)
+    if len(text) <= _MAX_MESSAGE:
+        return text
+    kept = text[:_MAX_MESSAGE].split("\n")[:-1] or [text[:_MAX_MESSAGE]]
+    if rest := len(refusals) - len(kept):
+        kept.append(f"and {rest} more; the webhook's log has all of them")
+    return "\n".join(kept)
 
 
 def _log(review: Review, decision: Decision, seconds: float) -> None:
