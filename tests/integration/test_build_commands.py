@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
 import json
 import os
 import stat
@@ -138,7 +139,7 @@ def test_cache_is_shown_verified_and_pruned(desk):
     assert shown["kinds"]["packages"]["entries"] == 2
     assert "packages" in desk.run("cache", "info")
     assert json.loads(desk.run("cache", "verify", "--json")) == {"intact": 2, "removed": []}
-    segment = next((desk.tmp / "cache").glob("*/packages/*/*/segment.tar"))
+    segment = next((desk.tmp / "cache").glob("*/packages/*/*/segment.gzip-*[0-9]"))
     segment.write_bytes(b"x" * segment.stat().st_size)
     assert "damaged" in desk.run("cache", "verify", status=1)
     assert json.loads(desk.run("cache", "verify", "--json"))["intact"] == 1
@@ -295,6 +296,62 @@ def test_sbom_command(desk):
     same = desk.run("diff", "--exit-code", str(desk.tmp / "a.json"), str(desk.tmp / "b.json"))
     assert "no difference" in same
     desk.run("build", desk.config(), "x/y", "z", "--sbom-formats", "word", status=2)
+
+
+def test_sbom_of_images_that_exist(desk):
+    """What an image's own database says is what the build said; what was changed is listed."""
+    out = desk.tmp / "out"
+    out.mkdir()
+    desk.run("build", desk.config(), "x/demo:1", str(out), "--no-sbom")
+    built = json.loads(desk.run("sbom", desk.config(), "--name", "demo"))
+    found = json.loads(desk.run("sbom", str(out), "--name", "demo"))
+
+    def packages(document):
+        return {
+            p["name"]: [p["versionInfo"], p.get("licenseDeclared"), p.get("externalRefs")]
+            for p in document["packages"]
+            if p.get("primaryPackagePurpose") == "APPLICATION"
+        }
+
+    assert packages(found) == packages(built)
+    assert {f["fileName"]: f["checksums"] for f in found["files"]} == {
+        f["fileName"]: f["checksums"] for f in built["files"]
+    }
+    assert found["documentDescribes"] == built["documentDescribes"]
+
+    tar = desk.tmp / "out.tar"
+    desk.run("build", desk.config(), "x/demo:1", str(tar), "--no-sbom")
+    assert json.loads(desk.run("sbom", str(tar), "--name", "demo")) == found
+    changed = desk.tmp / "changed.tar"
+    _with_a_layer(tar, changed, {"etc/base": b"changed", "opt/new": b"new"})
+    value = json.loads(desk.run("sbom", str(changed)))
+    comments = {f["fileName"]: f["comment"] for f in value["files"]}
+    assert comments["./etc/base"] == "differs from the file of package base"
+    assert comments["./opt/new"] == "belongs to no package"
+    text = desk.run("sbom", str(changed), "--format", "cyclonedx")
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+
+
+def _with_a_layer(image, target, files):
+    """The image with one more layer, as a ``docker save`` file without OCI documents."""
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    with tarfile.open(image) as tar, tarfile.open(target, "w") as out:
+        (entry,) = json.loads(tar.extractfile("manifest.json").read())
+        for name in (entry["Config"], *entry["Layers"]):
+            out.addfile(tar.getmember(name), tar.extractfile(name))
+        entry["Layers"].append("top.tar")
+        for name, data in (
+            ("top.tar", layer.getvalue()),
+            ("manifest.json", json.dumps([entry]).encode()),
+        ):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            out.addfile(info, io.BytesIO(data))
 
 
 def test_two_unlike_builds_are_the_same(desk):

@@ -31,9 +31,10 @@ BROKEN: tuple[type[Exception], ...] = (
     EOFError,
     ValueError,
     gzip.BadGzipFile,
-    isal_zlib.IsalError,
+    cast("type[Exception]", isal_zlib.IsalError),
     zstandard.ZstdError,
 )
+_UNREADABLE: tuple[type[Exception], ...] = (tarfile.TarError, OSError, *BROKEN)
 _MAX_KEPT = 1 << 30
 _MAX_FILES = 2_000_000
 _MAX_INFLATED = 64 << 30
@@ -107,7 +108,7 @@ class LayerFiles:
                     if inflated > _MAX_INFLATED or len(self.files) > _MAX_FILES:
                         raise ImageSourceError(f"layer {digest} of {self.name} holds too much")
                     self._add(tar, item)
-        except (tarfile.TarError, OSError, *BROKEN) as error:
+        except _UNREADABLE as error:
             raise ImageSourceError(
                 f"layer {digest} of {self.name} is no readable tar: {error}"
             ) from None
