@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cluster.layout import Layout, Network
 
 PAUSE_IMAGE = "plimsoll.local/pause:1"
+EGRESS_PLUGIN = "plimsoll-egress"
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 
 _CONTAINERD = f"""
@@ -34,7 +35,7 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.internal.v1.
   disable_apparmor = true
 
 [plugins."io.containerd.grpc.v1.cri".cni]
-  bin_dir = "/usr/lib/cni"
+  bin_dir = "{INSIDE}/etc/cni-bin"
   conf_dir = "{INSIDE}/etc/cni"
 
 [plugins."io.containerd.grpc.v1.cri".registry]
@@ -81,7 +82,8 @@ def _cni(network: Network) -> dict[str, Any]:
                     "ranges": [[{"subnet": str(network.pods)}]],
                     "routes": [{"dst": "0.0.0.0/0"}],
                 },
-            }
+            },
+            {"type": EGRESS_PLUGIN},
         ],
     }
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import sys
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import debian
 import gotools
-from cluster import components, configs, host, images, pki
+from cluster import components, configs, egress, host, images, pki
 from cluster.client import Client
-from cluster.layout import NODE, ClusterError, nameservers, replace_text
+from cluster.layout import INSIDE, NODE, ClusterError, nameservers, replace_text
 from cluster.wait import Pending, wait_until
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from cluster.layout import Layout
     from cluster.node import Node
+
+_CNI = Path("/usr/lib/cni")
 
 
 class Startup:
@@ -72,11 +75,23 @@ class Startup:
         for name, text in configs.files(self._layout).items():
             (etc / name).parent.mkdir(parents=True, exist_ok=True)
             replace_text(etc / name, text)
+        self._write_plugins(etc / "cni-bin")
         # A resolver on the loopback interface answers only this machine.
         servers = [each for each in nameservers(Path("/etc/resolv.conf")) if each[:4] != "127."]
         replace_text(etc / "resolv.conf", "".join(f"nameserver {each}\n" for each in servers))
         for name in ("etcd", "containerd", "registry", "kubelet"):
             (self._layout.state / "data" / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def _write_plugins(self, folder: Path) -> None:
+        """The network plugins of the system, and ours beside them."""
+        folder.mkdir()
+        for program in sorted(_CNI.iterdir()):
+            (folder / program.name).symlink_to(program)
+        text = Path(egress.__file__).read_text()
+        replace_text(folder / configs.EGRESS_PLUGIN, f"#!{sys.executable}\n{text}", mode=0o755)
+        replace_text(folder / "address", str(self._layout.network.node))
+        for name in ("ca.crt", "admin.crt", "admin.key"):
+            (folder / name).symlink_to(INSIDE / "pki" / name)
 
     def _containerd_answers(self) -> bool:
         with contextlib.suppress(ClusterError):
