@@ -41,8 +41,9 @@ _TRUST_OPTIONS = (
         "-k",
         "keys",
         multiple=True,
-        type=click.Path(path_type=Path),
-        help="Public key (PEM) of which any may have signed; may be given more than once.",
+        metavar="PATH|KMS",
+        help="Public key (PEM), or a key in a key management service (hashivault://KEY), of which "
+        "any may have signed; may be given more than once.",
     ),
     click.option(
         "--trusted-root",
@@ -157,7 +158,7 @@ def verify_bundle(bundle: Path, artifact: str, *, as_json: bool, **trust: Any) -
 
 def _authority(  # noqa: PLR0913  one per option
     *,
-    keys: tuple[Path, ...],
+    keys: tuple[str, ...],
     trusted_root: Path | None,
     identity: str | None,
     identity_regexp: str | None,
@@ -201,11 +202,27 @@ def _authority(  # noqa: PLR0913  one per option
     return KeylessAuthority(witnesses=witnesses, identity=rule, require_sct=not insecure_ignore_sct)
 
 
-def _load_keys(paths: tuple[Path, ...]) -> tuple[PublicKey, ...]:
+def _load_keys(places: tuple[str, ...]) -> tuple[PublicKey, ...]:
     from plimsoll.signing.keys import load_public_keys  # noqa: PLC0415  start-up time
 
-    loaded = [key for path in paths for key in load_public_keys(read_file(path, "the key"))]
+    loaded = [key for place in places for key in load_public_keys(_pem(place))]
     return tuple({key.fingerprint: key for key in loaded}.values())
+
+
+def _pem(place: str) -> bytes:
+    from plimsoll.signing.kms.names import is_reference  # noqa: PLC0415  start-up time
+
+    if not is_reference(place):
+        return read_file(Path(place), "the key")
+
+    from plimsoll.http import Http  # noqa: PLC0415
+    from plimsoll.signing.kms.service import open_kms  # noqa: PLC0415
+
+    async def ask() -> bytes:
+        async with Http() as http:
+            return await open_kms(place, http).public_keys()
+
+    return asyncio.run(ask())
 
 
 async def _judge(image: str, authority: Authority, insecure: tuple[str, ...]) -> Verdict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from plimsoll.signing.dsse import Envelope
 from plimsoll.signing.sign import sign_statement
@@ -23,6 +23,14 @@ class StatementSigner(Protocol):
         """Whether a bundle is a valid signature by the same signer; raises ``SigningError``."""
 
 
+@runtime_checkable
+class DataSigner(Protocol):
+    """Signs whatever it is given, as the tags of cosign 1 and 2 need it."""
+
+    async def sign(self, data: bytes) -> bytes:
+        """The signature over ``data``; raises ``SigningError``."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeyStatements:
     """Signs with a key; needs no server."""
@@ -32,6 +40,10 @@ class KeyStatements:
     async def sign_statement(self, statement: bytes) -> Bundle:
         """See ``StatementSigner``."""
         return sign_statement(self.signer, statement)
+
+    async def sign(self, data: bytes) -> bytes:
+        """See ``DataSigner``."""
+        return self.signer.sign(data)
 
     async def made(self, bundle: Bundle) -> bool:
         """See ``StatementSigner``."""

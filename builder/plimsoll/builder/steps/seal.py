@@ -33,7 +33,7 @@ from plimsoll.signing.bundle import Bundle
 from plimsoll.signing.dsse import Envelope
 from plimsoll.signing.evidence import Format, discover
 from plimsoll.signing.items import BundleItem
-from plimsoll.signing.sign import sign_legacy
+from plimsoll.signing.legacy import build_payload
 from plimsoll.signing.statement import (
     COSIGN_SIGN,
     SLSA_PROVENANCE_V1,
@@ -41,7 +41,7 @@ from plimsoll.signing.statement import (
     Statement,
     build_statement,
 )
-from plimsoll.signing.statementsigner import KeyStatements
+from plimsoll.signing.statementsigner import DataSigner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -72,9 +72,10 @@ async def seal(
         RegistryError: the registry fails.
         SigningError: the signer fails.
     """
-    if request.output.legacy_signatures and not isinstance(signer, KeyStatements | None):
+    if request.output.legacy_signatures and not isinstance(signer, DataSigner | None):
         raise RequestError(
-            "legacy signatures need a key", hint="unset output.legacySignatures or use a keySecret"
+            "legacy signatures need a key",
+            hint="unset output.legacySignatures or use keySecret or kms",
         )
     repository = repository_of(request)
     async with registry_of(request) as registry:
@@ -218,8 +219,9 @@ class _Sealer:
     async def _legacy(self, kind: str, digest: str, bundle: Bundle) -> None:
         if kind != COSIGN_SIGN:
             await attach_legacy_attestation(self._registry, self._repository, digest, bundle)
-        elif isinstance(self._signer, KeyStatements):
-            payload, signature = sign_legacy(self._signer.signer, self._repository.name, digest)
+        elif isinstance(self._signer, DataSigner):
+            payload = build_payload(self._repository.name, digest)
+            signature = await self._signer.sign(payload)
             await attach_legacy_signature(
                 self._registry, self._repository, digest, payload, signature
             )

@@ -1,0 +1,1 @@
+"""Keys that stay where they are: key management services."""
