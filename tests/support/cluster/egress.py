@@ -5,9 +5,8 @@ cluster's tests need: it runs behind ``bridge``, asks the API server for the pol
 the new pod, and puts packet filter rules into the pod's own network namespace before any of its
 containers starts. Containers cannot change them, as they lack ``NET_ADMIN``.
 
-Only egress; only rules that name no peers or address blocks (a pod selected by any other rule is
-refused: better no pod than one that is thought to be confined); and as things were when the pod
-started. Specification: CNI 1.0.0, "Execution Protocol"; NetworkPolicy ``networking.k8s.io/v1``.
+Only egress, and as things were when the pod started. Only rules that name address blocks, or no
+peers, open anything: other peers stay closed. Specification: CNI 1.0.0, "Execution Protocol"; NetworkPolicy ``networking.k8s.io/v1``.
 
 Environment: what the specification says. Beside this file lie ``address`` (of the API server),
 ``ca.crt``, ``admin.crt`` and ``admin.key``, as links.
@@ -25,20 +24,12 @@ from pathlib import Path
 from typing import Any
 
 BESIDE = Path(__file__).parent
-#: A selected pod whose policies this plugin cannot make hold.
-UNSUPPORTED = 100
-
-
-class UnsupportedError(Exception):
-    """A policy that says more than this plugin understands."""
+#: Code of an error that is this plugin's own.
+FAILED = 100
 
 
 def rules(pod: dict[str, Any], policies: list[dict[str, Any]]) -> list[list[str]]:
-    """Arguments of iptables, in order; none for a pod that no policy on egress selects. Pure.
-
-    Raises:
-        UnsupportedError: a policy cannot be made to hold.
-    """
+    """Arguments of iptables, in order; none for a pod that no policy on egress selects. Pure."""
     labels = pod["metadata"].get("labels") or {}
     mine = [
         policy["spec"]
@@ -64,18 +55,15 @@ def _allowed(specs: list[dict[str, Any]]) -> list[tuple[dict[str, Any], list[str
     for rule in (rule for spec in specs for rule in spec.get("egress") or []):
         ports: list[list[str]] = [[]]
         if rule.get("ports"):
-            ports = [_port(port) for port in rule["ports"]]
+            ports = [_port(port) for port in rule["ports"] if isinstance(port.get("port"), int)]
         for peer in rule.get("to") or [{"ipBlock": {"cidr": "0.0.0.0/0"}}]:
-            if set(peer) != {"ipBlock"}:
-                raise UnsupportedError(f"egress to {json.dumps(peer)}")
-            if ":" not in peer["ipBlock"]["cidr"]:
-                found += [(peer["ipBlock"], words) for words in ports]
+            block = peer.get("ipBlock", {"cidr": ":"})
+            if ":" not in block["cidr"]:
+                found += [(block, words) for words in ports]
     return found
 
 
 def _port(port: dict[str, Any]) -> list[str]:
-    if not isinstance(port.get("port"), int):
-        raise UnsupportedError(f"egress to port {port.get('port')!r}")
     last = f":{port['endPort']}" if "endPort" in port else ""
     return ["-p", port.get("protocol", "TCP").lower(), "--dport", f"{port['port']}{last}"]
 
@@ -155,10 +143,10 @@ def main() -> int:
     try:
         if command == "ADD":
             print(json.dumps(add(configuration)))
-    except (OSError, KeyError, ValueError, UnsupportedError, subprocess.SubprocessError) as error:
+    except (OSError, KeyError, ValueError, subprocess.SubprocessError) as error:
         text = f"the policies on this pod's egress cannot be made to hold: {error!r}"
         version = configuration.get("cniVersion", "1.0.0")
-        print(json.dumps({"cniVersion": version, "code": UNSUPPORTED, "msg": text}))
+        print(json.dumps({"cniVersion": version, "code": FAILED, "msg": text}))
         return 1
     return 0
 

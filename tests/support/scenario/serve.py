@@ -1,4 +1,4 @@
-"""The base packages over HTTP, where pods reach them."""
+"""Packages over HTTP, where pods reach them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from cluster.processes import Process, start
 from registries import free_port
 from scenario.shell import wait_for
 
+#: Base packages, and those that build packages.
+BASE, TOOLS = "packages", "tools"
+
 
 def _answers(url: str) -> bool:
     try:
@@ -22,22 +25,22 @@ def _answers(url: str) -> bool:
         return False
 
 
-def serve(cluster: Access, directory: Path) -> str:
+def serve(cluster: Access, directory: Path, name: str = BASE) -> str:
     """Serve ``directory`` beside the cluster, or go on with the server that does; its URL."""
-    record, place = _files(cluster)
+    record, place = _files(cluster, name)
     if place.exists():
         url = place.read_text()
         running = Process.recorded(record)
         if running is not None and running.alive and _answers(url):
             return url
-        stop(cluster)
+        stop(cluster, name)
     port = free_port(cluster.host_address)
     url = f"http://{cluster.host_address}:{port}"
     support = str(Path(__file__).resolve().parents[1])
     start(
         [sys.executable, "-m", "static_server", directory, cluster.host_address, str(port)],
         record=record,
-        log=cluster.logs_dir / "packages.log",
+        log=cluster.logs_dir / f"{name}.log",
         env={**os.environ, "PYTHONPATH": support},
     )
     place.write_text(url)
@@ -45,16 +48,17 @@ def serve(cluster: Access, directory: Path) -> str:
     return url
 
 
-def stop(cluster: Access) -> None:
-    """End the server, if it runs."""
-    record, place = _files(cluster)
-    process = Process.recorded(record)
-    if process is not None:
-        process.kill()
-    record.unlink(missing_ok=True)
-    place.unlink(missing_ok=True)
+def stop(cluster: Access, *names: str) -> None:
+    """End the servers, those that run."""
+    for name in names or (BASE, TOOLS):
+        record, place = _files(cluster, name)
+        process = Process.recorded(record)
+        if process is not None:
+            process.kill()
+        record.unlink(missing_ok=True)
+        place.unlink(missing_ok=True)
 
 
-def _files(cluster: Access) -> tuple[Path, Path]:
+def _files(cluster: Access, name: str) -> tuple[Path, Path]:
     state = cluster.state_dir
-    return state / "packages.process", state / "packages.url"
+    return state / f"{name}.process", state / f"{name}.url"

@@ -166,13 +166,16 @@ def is_true(world: World, condition: str, *what: str) -> dict[str, Any] | None:
     return found if current and seen.get("status") == "True" else None
 
 
-def example(world: World, name: str) -> str:
-    """An example of ours with the placeholders of its header filled in for this cluster."""
+def example(world: World, name: str, packages: Path | None = None, url: str = "") -> str:
+    """An example of ours with the placeholders of its header filled in for this cluster.
+
+    ``packages`` and their ``url`` take the place of the base packages.
+    """
     text = (ROOT / "examples" / name).read_text()
-    key = next(world.packages.glob("*.rsa.pub"))
+    key = next((packages or world.packages).glob("*.rsa.pub"))
     values = {
         "registry.example.com": world.registry,
-        "https://packages.example.com/base": world.packages_url,
+        "https://packages.example.com/base": url or world.packages_url,
         "base.rsa.pub": key.name,
     }
     for placeholder, value in values.items():
