@@ -3,7 +3,7 @@
 An entry lies under the SHA-1 of the package's control section, which is what a signed index
 names. It holds the verified package's files as a tar segment, compressed once for each way of
 compressing that was asked for, and a record of everything else. Records carry their own SHA-256
-and the checksums of the segments; each is compared whenever the bytes are read again.
+and those of the segments; each is compared whenever the bytes are read again.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from plimsoll.apk.packageinfo import PackageInfo
 from plimsoll.apk.tarfmt import Header, Type
 from plimsoll.apk.tarwrite import encode_header, padding
 from plimsoll.builder.codec import GZIP
-from plimsoll.builder.segment import TAR, Segment, SegmentWriter, Stored, pack_again, packed_name
+from plimsoll.builder.segment import Segment, SegmentWriter, pack_again, packed_name
 from plimsoll.builder.store import CorruptEntryError, Store, seal, storage_errors, unseal
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from plimsoll.builder.codec import Codec
+    from plimsoll.builder.segment import Reader
 
 KIND = "packages"
 _XATTR = "SCHILY.xattr."
@@ -97,10 +98,20 @@ class CachedPackage:
 
     def read(self, entry: FileEntry) -> bytes:
         """Content of a file, checked against its SHA-1; raises ``CorruptEntryError``."""
-        data = self.segment.tar.slice(entry.data, entry.size)
+        data = self.segment.slice(entry.data, entry.size)
         if hashlib.sha1(data, usedforsecurity=False).hexdigest() != entry.sha1:
             raise CorruptEntryError(f"{entry.path} in the cached {self.info.name}")
         return data
+
+    def part(self, entry: FileEntry, offset: int, size: int, reader: Reader) -> bytes:
+        """Part of the content of a file, checked piece by piece only.
+
+        Raises:
+            CorruptEntryError: a piece is not what was stored.
+        """
+        if not self.segment.size:
+            return self.read(entry)[offset : offset + size]
+        return reader.slice(self.segment, entry.data + offset, size)
 
 
 class PackageCache:
@@ -127,8 +138,7 @@ class PackageCache:
         folder = self.store.path(KIND, checksum.hex())
         try:
             value = unseal((folder / "meta").read_bytes())
-            tar = Stored(folder / TAR, *value["tar"])
-            package = _decode(value, Segment(tar, self._packed(folder, tar)))
+            package = _decode(value, self._segment(folder))
         except FileNotFoundError:
             return None
         except (CorruptEntryError, ValueError, KeyError, TypeError):
@@ -160,32 +170,32 @@ class PackageCache:
             folder = self.store.scratch()
             package = self._convert(path, folder, checksum, source)
             (folder / "meta").write_bytes(seal(_encode(package)))
-            self._record(package.segment.packed, folder)
+            _record(package.segment, folder)
             target = self.store.path(KIND, package.key)
             mine = self.store.publish(folder, target)
         if not mine and (stored := self.load(package.checksum)) is not None:
             return stored
-        return replace(package, segment=package.segment.moved(target, self.codec))
+        return replace(package, segment=package.segment.moved(target))
 
-    def _packed(self, folder: Path, tar: Stored) -> Stored:
-        """The compressed segment; made of the tar where it is compressed otherwise only."""
-        path = folder / packed_name(self.codec)
-        try:
-            return Stored(path, *unseal((folder / f"{path.name}.meta").read_bytes()))
-        except FileNotFoundError:
-            pass
+    def _segment(self, folder: Path) -> Segment:
+        """The segment; compressed again where it is compressed otherwise only."""
+        segment = _recorded(folder, self.codec.id)
+        if segment is not None:
+            return segment
+        others = (path.name.removesuffix(".meta") for path in folder.glob("segment.*.meta"))
+        known = [other.removeprefix("segment.") for other in sorted(others)]
+        segment = _recorded(folder, known[0]) if known else None
+        if segment is None:
+            raise CorruptEntryError(f"{folder} has no segment")
         with storage_errors(f"writing to the cache {self.store.root}"):
             scratch = self.store.scratch()
-            packed = pack_again(tar, scratch / path.name, self.codec)
-            self._record(packed, scratch)
+            again = pack_again(segment, scratch, self.codec)
+            _record(again, scratch)
             # The record comes last: it says that the other file is complete.
-            (scratch / path.name).replace(path)
-            (scratch / f"{path.name}.meta").replace(folder / f"{path.name}.meta")
-        return replace(packed, source=path)
-
-    def _record(self, packed: Stored, folder: Path) -> None:
-        record = seal([packed.size, packed.checksum])
-        (folder / f"{packed_name(self.codec)}.meta").write_bytes(record)
+            name = packed_name(self.codec.id)
+            (scratch / name).replace(folder / name)
+            (scratch / f"{name}.meta").replace(folder / f"{name}.meta")
+        return again.moved(folder)
 
     def _convert(self, path: Path, folder: Path, checksum: bytes, source: str) -> CachedPackage:
         with path.open("rb", buffering=0) as file:
@@ -243,6 +253,18 @@ class PackageCache:
         )
 
 
+def _recorded(folder: Path, codec: str) -> Segment | None:
+    try:
+        value = unseal((folder / f"{packed_name(codec)}.meta").read_bytes())
+    except FileNotFoundError:
+        return None
+    return Segment.recorded(value, folder, codec)
+
+
+def _record(segment: Segment, folder: Path) -> None:
+    (folder / f"{packed_name(segment.codec)}.meta").write_bytes(seal(segment.record()))
+
+
 def encode_entry(entry: FileEntry) -> bytes:
     """The tar header of an entry: numeric owners, no names."""
     return encode_header(
@@ -274,7 +296,6 @@ def _encode(package: CachedPackage) -> dict[str, Any]:
         "control": section(package.control),
         "signature": section(package.signature),
         "data": package.data_start,
-        "tar": [package.segment.tar.size, package.segment.tar.checksum],
         "scripts": {k: base64.b64encode(v).decode() for k, v in package.scripts.items()},
         "entries": package.entries,
     }

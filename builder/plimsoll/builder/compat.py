@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from plimsoll.apk.tarfmt import Type
 from plimsoll.apk.tarwrite import END, padding
-from plimsoll.builder.codec import GZIP
+from plimsoll.builder.codec import GZIP, PIECE
 from plimsoll.builder.layers import finish, node_header
 from plimsoll.builder.node import original
-from plimsoll.builder.segment import SegmentWriter
+from plimsoll.builder.segment import Reader, SegmentWriter
 from plimsoll.builder.store import storage_errors
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from plimsoll.builder.store import Store
     from plimsoll.builder.tree import Tree
 
-_PIECE = 1 << 20
+#: Pieces kept expanded: files of many packages lie between each other.
+_KEEP = 64
 
 
 def compat_layer(tree: Tree, store: Store, codec: Codec = GZIP) -> Layer:
@@ -31,17 +32,18 @@ def compat_layer(tree: Tree, store: Store, codec: Codec = GZIP) -> Layer:
         CorruptEntryError: the cache was damaged; build again.
     """
     for installed in tree.packages:
-        if not installed.package.segment.tar.known:
-            installed.package.segment.tar.verify()
+        if not installed.package.segment.packed.known:
+            installed.package.segment.packed.verify()
     users, groups = _names(tree, "etc/passwd"), _names(tree, "etc/group")
     with storage_errors("writing the layer"):
         writer = SegmentWriter(store.scratch(), codec)
         try:
+            reader = Reader(_KEEP)
             for node in tree.ordered():
                 uname, gname = users.get(node.uid, ""), groups.get(node.gid, "")
                 writer.write(node_header(node, uname, gname))
                 if node.kind is Type.FILE:
-                    _content(tree, node, writer.write)
+                    _content(tree, node, reader, writer.write)
             writer.write(END)
             segment = writer.finish()
         finally:
@@ -49,7 +51,7 @@ def compat_layer(tree: Tree, store: Store, codec: Codec = GZIP) -> Layer:
     return finish([segment], store, codec)
 
 
-def _content(tree: Tree, node: Node, write: Callable[[bytes], None]) -> None:
+def _content(tree: Tree, node: Node, reader: Reader, write: Callable[[bytes], None]) -> None:
     if node.entry is None:
         write(node.content)
     else:
@@ -57,8 +59,8 @@ def _content(tree: Tree, node: Node, write: Callable[[bytes], None]) -> None:
         entry = original(package, node.entry)
         position, end = entry.data, entry.data + entry.size
         while position < end:
-            size = min(end - position, _PIECE)
-            write(package.segment.tar.slice(position, size))
+            size = min(end - position, PIECE)
+            write(reader.slice(package.segment, position, size))
             position += size
     write(padding(node.size))
 

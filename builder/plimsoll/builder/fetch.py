@@ -7,6 +7,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self
 
+from plimsoll.builder.allocator import keep_buffers
 from plimsoll.builder.concurrently import run_all
 from plimsoll.builder.repositories import RepositoryError, hinted, local_path
 from plimsoll.builder.store import storage_errors
@@ -54,6 +55,7 @@ class Fetcher:
         self._offline = offline
         self._max_size = max_size
         self._progress = progress
+        keep_buffers()
         # Hashing, inflating and compressing release the interpreter's lock.
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="verify")
         self._downloads = asyncio.Semaphore(_DOWNLOADS)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,17 +14,19 @@ from typing import TYPE_CHECKING
 from plimsoll.apk.tarfmt import Header, Type
 from plimsoll.apk.tarwrite import END, encode_header, padding
 from plimsoll.builder.cache import encode_entry
-from plimsoll.builder.codec import GZIP
+from plimsoll.builder.codec import GZIP, PIECE, unpacker
 from plimsoll.builder.node import original
-from plimsoll.builder.segment import TAR, Segment, SegmentWriter, Stored, packed_name, write_all
+from plimsoll.builder.segment import Reader, Segment, SegmentWriter, write_all
 from plimsoll.builder.store import CorruptEntryError, seal, storage_errors, unseal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from plimsoll.builder.codec import Codec
     from plimsoll.builder.node import Installed, Node
+    from plimsoll.builder.segment import Stored
     from plimsoll.builder.store import Store
     from plimsoll.builder.tree import Tree
 
@@ -116,30 +120,46 @@ def finish(parts: Iterable[Segment], store: Store, codec: Codec = GZIP) -> Layer
     Raises:
         CorruptEntryError: a part from the cache is not what was stored.
     """
-    segments = [part for part in parts if part.tar.size]
+    segments = [part for part in parts if part.size]
     members = tuple(segment.packed for segment in segments)
-    names = json.dumps([(s.tar.size, s.tar.checksum, s.packed.checksum) for s in segments])
+    names = json.dumps([s.packed.checksum for s in segments])
     key = hashlib.sha256(names.encode()).hexdigest()
     known = store.get_record("layers", key)
     if known is not None:
         return Layer(known[0], known[1], known[2], members, codec.media_type)
-    with ThreadPoolExecutor(2) as pool:
-        tar = pool.submit(_digest, [segment.tar for segment in segments])
-        packed = pool.submit(_digest, members)
-        (diff_id, _), (digest, size) = tar.result(), packed.result()
+    diff_id, digest = _digests(segments, codec)
+    size = sum(member.size for member in members)
     store.put_record("layers", key, [diff_id, digest, size])
     return Layer(diff_id, digest, size, members, codec.media_type, fresh=True)
 
 
-def _digest(parts: Iterable[Stored]) -> tuple[str, int]:
-    """SHA-256 over all parts, each compared with its own on the way."""
-    whole = hashlib.sha256()
-    size = 0
-    for part in parts:
-        for chunk in part.checked():
-            whole.update(chunk)
-        size += part.size
-    return whole.hexdigest(), size
+def _digests(segments: Sequence[Segment], codec: Codec) -> tuple[str, str]:
+    """SHA-256 (hex) of the tar and of the compressed stream, each piece read once.
+
+    Pieces are expanded ahead by other threads: hashing is what cannot be shared out.
+    """
+    tar, stream = hashlib.sha256(), hashlib.sha256()
+    workers = os.cpu_count() or 1
+    ahead: deque[Future[bytes | bytearray]] = deque()
+    own = threading.local()
+
+    def prepare() -> None:
+        own.expand = unpacker(codec.id)
+
+    def expand(piece: bytes, size: int) -> bytes | bytearray:
+        content: bytes | bytearray = own.expand(piece, size)
+        return content
+
+    with ThreadPoolExecutor(workers, "expand", prepare) as pool:
+        for segment in segments:
+            for piece, size in segment.members():
+                ahead.append(pool.submit(expand, piece, size))
+                stream.update(piece)
+                if len(ahead) > 4 * workers:
+                    tar.update(ahead.popleft().result())
+        for future in ahead:
+            tar.update(future.result())
+    return tar.hexdigest(), stream.hexdigest()
 
 
 def _directories(tree: Tree, group: set[int] | None, codec: Codec) -> Segment:
@@ -208,8 +228,8 @@ def _member(installed: Installed, store: Store, codec: Codec) -> Segment:
     known = _known_member(folder, store, codec)
     if known is not None:
         return known
-    if not package.segment.tar.known:
-        package.segment.tar.verify()
+    if not package.segment.packed.known:
+        package.segment.packed.verify()
     with storage_errors(f"storing the changed files of {package.info.name} in the cache"):
         scratch = store.scratch()
         writer = SegmentWriter(scratch, codec)
@@ -218,21 +238,19 @@ def _member(installed: Installed, store: Store, codec: Codec) -> Segment:
             segment = writer.finish()
         finally:
             writer.close()
-        stored = [[s.size, s.checksum] for s in (segment.tar, segment.packed)]
-        (scratch / "meta").write_bytes(seal(stored))
+        (scratch / "meta").write_bytes(seal(segment.record()))
         store.publish(scratch, folder)
-    return segment.moved(folder, codec)
+    return segment.moved(folder)
 
 
 def _known_member(folder: Path, store: Store, codec: Codec) -> Segment | None:
     try:
-        tar, packed = unseal((folder / "meta").read_bytes())
+        return Segment.recorded(unseal((folder / "meta").read_bytes()), folder, codec.id)
     except FileNotFoundError:
         return None
-    except CorruptEntryError:
+    except (CorruptEntryError, ValueError, TypeError):
         store.remove(folder)
         return None
-    return Segment(Stored(folder / TAR, *tar), Stored(folder / packed_name(codec), *packed))
 
 
 def _with_links(installed: Installed) -> dict[int, Node | None]:
@@ -259,12 +277,12 @@ def _rewrite(
 ) -> None:
     """Copy a package's segment, leaving out or rewriting the altered entries."""
     package = installed.package
-    tar = package.segment.tar
+    segment, reader = package.segment, Reader()
     for entry in package.entries:
         if entry.start < 0:
             continue
         if entry.start not in altered:
-            _copy(tar, entry.start, entry.end, write)
+            _copy(reader, segment, entry.start, entry.end, write)
             continue
         node = altered[entry.start]
         if node is None:
@@ -277,11 +295,13 @@ def _rewrite(
             changed = changed._replace(type="0", link="")
         write(encode_entry(changed))
         if source.size:
-            _copy(tar, source.data, source.end, write)
+            _copy(reader, segment, source.data, source.end, write)
 
 
-def _copy(tar: Stored, start: int, end: int, write: Callable[[bytes], None]) -> None:
+def _copy(
+    reader: Reader, segment: Segment, start: int, end: int, write: Callable[[bytes], None]
+) -> None:
     while start < end:
-        size = min(end - start, 1 << 20)
-        write(tar.slice(start, size))
+        size = min(end - start, PIECE)
+        write(reader.slice(segment, start, size))
         start += size

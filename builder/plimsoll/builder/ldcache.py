@@ -8,7 +8,6 @@ writer. Libraries in ``glibc-hwcaps`` folders are left to the loader, which find
 from __future__ import annotations
 
 import fnmatch
-import io
 import posixpath
 import re
 import struct
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from plimsoll.apk.tarfmt import Type
 from plimsoll.arch import Arch
+from plimsoll.builder.segment import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -202,26 +202,30 @@ def _libraries(tree: Tree, folder: str, abi: _Abi) -> list[Library]:
 
 def _soname(tree: Tree, node: Node, abi: _Abi) -> str | None:
     """The name that a shared library has for itself, ``""`` for none; ``None`` if it is none."""
-    content = tree.content(node)
-    if not content.startswith(b"\x7fELF"):
-        return None
-    from elftools.common.exceptions import ELFError  # noqa: PLC0415  (only with a glibc)
-    from elftools.elf.dynamic import DynamicSegment  # noqa: PLC0415
-    from elftools.elf.elffile import ELFFile  # noqa: PLC0415
+    from elftools.elf.enums import ENUM_E_MACHINE, ENUM_E_TYPE  # noqa: PLC0415  (with glibc only)
+
+    from plimsoll.builder.sca.elf import ElfError, read_elf  # noqa: PLC0415
 
     try:
-        file = ELFFile(io.BytesIO(content))
-        if (file["e_type"], file["e_machine"], file.elfclass, file.little_endian) != (
-            "ET_DYN", abi.machine, abi.bits, abi.little,
-        ):  # fmt: skip
-            return None
-        for segment in file.iter_segments("PT_DYNAMIC"):
-            if not isinstance(segment, DynamicSegment):
-                return None
-            for tag in segment.iter_tags("DT_SONAME"):
-                name = str(getattr(tag, "soname", ""))
-                return name if re.fullmatch(r"[^\x00-\x20/\x7f]{1,255}", name) else ""
-    except (ELFError, struct.error, ValueError, KeyError, AttributeError, OverflowError):
+        elf = read_elf(_File(tree, node), sections=False)
+    except (ElfError, OverflowError):
         # Whatever is no sound library is nothing for the loader either.
         return None
-    return ""
+    if elf is None or (elf.type, elf.machine, elf.bits, elf.little) != (
+        ENUM_E_TYPE["ET_DYN"], ENUM_E_MACHINE[abi.machine], abi.bits, abi.little,
+    ):  # fmt: skip
+        return None
+    return elf.soname if re.fullmatch(r"[^\x00-\x20/\x7f]{1,255}", elf.soname) else ""
+
+
+class _File:
+    """A file of a tree, read in parts: libraries may have hundreds of megabytes."""
+
+    def __init__(self, tree: Tree, node: Node) -> None:
+        self._tree = tree
+        self._node = node
+        self._reader = Reader()
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Up to ``size`` bytes from ``offset``; fewer at the end, none behind it."""
+        return self._tree.part(self._node, offset, size, self._reader)

@@ -1,63 +1,32 @@
-"""Tar segments: what a package adds to a layer, once as tar and once compressed.
+"""Tar segments: what a package adds to a layer, compressed piece by piece.
 
-A layer is a concatenation of segments (its compressed stream one of members), so what did not
-change is neither compressed again nor even read.
+A layer is a concatenation of segments, so what did not change is neither compressed again nor
+even read. Only the compressed pieces are kept; where the tar itself is needed, they are expanded.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from isal import isal_zlib
-
-from plimsoll.builder.codec import GZIP, PIECE, Codec
+from plimsoll.builder.codec import GZIP, PIECE, Codec, unpacker
 from plimsoll.builder.store import CorruptEntryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-    from typing import BinaryIO
+    from typing import Any, BinaryIO
 
-TAR = "segment.tar"
-_READ = PIECE
-
-
-class Checksum(Protocol):
-    """What sums bytes up."""
-
-    def update(self, data: bytes | bytearray | memoryview, /) -> None:
-        """Take more bytes."""
-
-    def hexdigest(self) -> str:
-        """The sum."""
-
-
-class Crc32:
-    """CRC-32, ten times as fast as SHA-256: finds damage, is no proof against intent."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self) -> None:
-        self._value = 0
-
-    def update(self, data: bytes | bytearray | memoryview, /) -> None:
-        """Take more bytes."""
-        self._value = isal_zlib.crc32(data, self._value)
-
-    def hexdigest(self) -> str:
-        """Eight hex digits."""
-        return f"{self._value:08x}"
+_READ = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Bytes at rest: a file, or bytes in memory, with size and checksum (hex).
+    """Bytes at rest: a file, or bytes in memory, with size and SHA-256 (hex).
 
-    The checksum is SHA-256 for compressed bytes, which are named by it, and CRC-32 for tar
-    bytes, which are only guarded against damage. ``known`` says that this process made them just
-    now, so that they need no second look.
+    ``known`` says that this process made them just now, so that they need no second look.
     """
 
     source: Path | bytes
@@ -85,75 +54,165 @@ class Stored:
         except FileNotFoundError:
             raise CorruptEntryError(f"{self.source} is gone") from None
 
-    def checked(self) -> Iterator[bytes]:
-        """The content in pieces, compared with the checksum at its end.
+    def verify(self) -> None:
+        """Read everything and compare.
 
         Raises:
             CorruptEntryError: it is not what was stored.
         """
-        if self.known:
-            yield from self.chunks()
-            return
-        own: Checksum = Crc32() if len(self.checksum) == 8 else hashlib.sha256()
+        own = hashlib.sha256()
         for chunk in self.chunks():
             own.update(chunk)
-            yield chunk
         if own.hexdigest() != self.checksum:
             raise CorruptEntryError(f"{self.source!r} does not have the bytes that were stored")
-
-    def slice(self, offset: int, size: int) -> bytes:
-        """Part of the content."""
-        if isinstance(self.source, bytes):
-            return self.source[offset : offset + size]
-        with self.source.open("rb", buffering=0) as file:
-            file.seek(offset)
-            data = file.read(size)
-        if len(data) != size:
-            raise CorruptEntryError(f"{self.source} is cut short")
-        return data
-
-    def verify(self) -> None:
-        """Read everything and compare; raises ``CorruptEntryError``."""
-        for _ in replace(self, known=False).checked():
-            pass
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One piece of a layer: the tar bytes and the compressed members of them."""
+    """One part of a layer.
 
-    tar: Stored
+    Attributes:
+        size: bytes of the tar.
+        packed: the compressed pieces, one behind the other.
+        pieces: compressed size of each; all but the last expand to ``PIECE`` bytes.
+        codec: id of what compressed them.
+    """
+
+    size: int
     packed: Stored
+    pieces: tuple[int, ...]
+    codec: str
 
     @classmethod
     def of(cls, data: bytes, codec: Codec = GZIP) -> Segment:
         """A segment in memory."""
-        packed = b"".join(
-            codec.pack(data[at : at + PIECE]) for at in range(0, max(len(data), 1), PIECE)
-        )
-        return cls(_stored(data, Crc32()), _stored(packed, hashlib.sha256()))
+        pack = codec.packer()
+        pieces = [pack(data[at : at + PIECE]) for at in range(0, len(data), PIECE)]
+        packed = b"".join(pieces)
+        stored = Stored(packed, len(packed), hashlib.sha256(packed).hexdigest(), known=True)
+        return cls(len(data), stored, tuple(map(len, pieces)), codec.id)
 
-    def moved(self, folder: Path, codec: Codec = GZIP) -> Segment:
-        """The same segment after its files were moved to another folder."""
-        return Segment(
-            replace(self.tar, source=folder / TAR),
-            replace(self.packed, source=folder / packed_name(codec)),
-        )
+    def members(self) -> Iterator[tuple[bytes, int]]:
+        """The compressed pieces, each with the size that it expands to.
+
+        Raises:
+            CorruptEntryError: at their end, they are not what was stored.
+        """
+        source, left = self.packed.source, self.size
+        digest = None if self.packed.known else hashlib.sha256()
+        try:
+            with _opened(source) as file:
+                for size in self.pieces:
+                    piece = file.read(size)
+                    if digest is not None:
+                        digest.update(piece)
+                    yield piece, min(left, PIECE)
+                    left -= PIECE
+                if digest is not None and (
+                    file.read(1) or digest.hexdigest() != self.packed.checksum
+                ):
+                    raise CorruptEntryError(f"{source!r} does not have the bytes that were stored")
+        except FileNotFoundError:
+            raise CorruptEntryError(f"{source!r} is gone") from None
+
+    def tar(self) -> Iterator[bytes | bytearray]:
+        """The tar in pieces.
+
+        Raises:
+            CorruptEntryError: the pieces are not what was stored.
+        """
+        expand = unpacker(self.codec)
+        for piece, size in self.members():
+            yield expand(piece, size)
+
+    def slice(self, offset: int, size: int) -> bytes:
+        """Part of the tar; of each piece only its own checksum is compared.
+
+        Raises:
+            CorruptEntryError: a piece is not what was stored.
+        """
+        return Reader().slice(self, offset, size)
 
     def verify(self) -> None:
-        """Read everything and compare; raises ``CorruptEntryError``."""
-        self.tar.verify()
-        self.packed.verify()
+        """Read everything and compare.
+
+        Raises:
+            CorruptEntryError: it is not what was stored.
+        """
+        for _ in replace(self, packed=replace(self.packed, known=False)).tar():
+            pass
+
+    def moved(self, folder: Path) -> Segment:
+        """The same segment after its file was moved to another folder."""
+        source = folder / packed_name(self.codec)
+        return replace(self, packed=replace(self.packed, source=source))
+
+    def record(self) -> list[Any]:
+        """What is kept of it beside its file."""
+        return [self.size, self.packed.size, self.packed.checksum, self.pieces]
+
+    @classmethod
+    def recorded(cls, value: list[Any], folder: Path, codec: str) -> Segment:
+        """A segment by its record and the folder of its file.
+
+        Raises:
+            ValueError, TypeError: it is no record.
+        """
+        size, packed, checksum, pieces = value
+        stored = Stored(folder / packed_name(codec), packed, checksum)
+        return cls(size, stored, tuple(pieces), codec)
 
 
-def packed_name(codec: Codec) -> str:
-    """The file that holds a segment compressed."""
-    return f"segment.{codec.id}"
+class Reader:
+    """Reads parts of segments; keeps the pieces that it expanded last.
+
+    Args:
+        keep: how many pieces.
+    """
+
+    def __init__(self, keep: int = 2) -> None:
+        self._keep = keep
+        self._recent: dict[tuple[str, int], bytes | bytearray] = {}
+
+    def slice(self, segment: Segment, offset: int, size: int) -> bytes:
+        """Part of a segment's tar; of each piece only its own checksum is compared.
+
+        Raises:
+            CorruptEntryError: a piece is not what was stored, or there is no such part.
+        """
+        if not size:
+            return b""
+        if offset < 0 or offset + size > segment.size:
+            raise CorruptEntryError(f"{segment.packed.source!r} has no such part")
+        first, last = offset // PIECE, (offset + size - 1) // PIECE
+        whole = [self._piece(segment, number) for number in range(first, last + 1)]
+        begin = offset - first * PIECE
+        data = whole[0] if len(whole) == 1 else b"".join(whole)
+        return bytes(memoryview(data)[begin : begin + size])
+
+    def _piece(self, segment: Segment, number: int) -> bytes | bytearray:
+        key = (segment.packed.checksum, number)
+        found = self._recent.pop(key, None)
+        if found is None:
+            start = sum(segment.pieces[:number])
+            with _opened(segment.packed.source) as file:
+                file.seek(start)
+                data = file.read(segment.pieces[number])
+            expand = unpacker(segment.codec)
+            found = expand(data, min(segment.size - number * PIECE, PIECE))
+            while len(self._recent) >= self._keep:
+                del self._recent[next(iter(self._recent))]
+        self._recent[key] = found
+        return found
 
 
-def _stored(data: bytes, checksum: Checksum) -> Stored:
-    checksum.update(data)
-    return Stored(data, len(data), checksum.hexdigest(), known=True)
+def _opened(source: Path | bytes) -> BinaryIO:
+    return io.BytesIO(source) if isinstance(source, bytes) else source.open("rb", buffering=0)
+
+
+def packed_name(codec: str) -> str:
+    """The file that holds a segment compressed by the codec of that id."""
+    return f"segment.{codec}"
 
 
 class Packer:
@@ -167,57 +226,57 @@ class Packer:
     def __init__(self, path: Path, codec: Codec) -> None:
         self._path = path
         self._codec = codec
+        self._pack = codec.packer()
         self._file: BinaryIO = path.open("wb", buffering=0)
         self._digest = hashlib.sha256()
+        self._pieces: list[int] = []
         self._size = 0
 
-    def put(self, data: bytes | memoryview) -> None:
+    def put(self, data: bytes | bytearray | memoryview) -> None:
         """Take the next piece: of ``PIECE`` bytes, only the last one of fewer."""
-        packed = self._codec.pack(data)
+        packed = self._pack(data)
         write_all(self._file, packed)
         self._digest.update(packed)
-        self._size += len(packed)
+        self._pieces.append(len(packed))
+        self._size += len(data)
 
-    def finish(self) -> Stored:
+    def finish(self) -> Segment:
         """The file is complete."""
         self.close()
-        return Stored(self._path, self._size, self._digest.hexdigest(), known=True)
+        packed = Stored(self._path, sum(self._pieces), self._digest.hexdigest(), known=True)
+        return Segment(self._size, packed, tuple(self._pieces), self._codec.id)
 
     def close(self) -> None:
         """Give up the file."""
         self._file.close()
 
 
-def pack_again(tar: Stored, path: Path, codec: Codec) -> Stored:
-    """Compress tar bytes that are stored already.
+def pack_again(segment: Segment, folder: Path, codec: Codec) -> Segment:
+    """Compress a segment that is stored in another way into a folder.
 
     Raises:
-        CorruptEntryError: they are not what was stored.
+        CorruptEntryError: it is not what was stored.
     """
-    packer = Packer(path, codec)
+    packer = Packer(folder / packed_name(codec.id), codec)
     try:
-        # Pieces are as long as what is read at once.
-        for chunk in tar.checked():
-            packer.put(chunk)
+        for piece in segment.tar():
+            packer.put(piece)
+        return packer.finish()
     finally:
         packer.close()
-    return packer.finish()
 
 
 class SegmentWriter:
-    """Writes a segment as tar and compressed into a folder, piece by piece."""
+    """Writes a segment into a folder, piece by piece."""
 
     def __init__(self, folder: Path, codec: Codec = GZIP) -> None:
-        self._path = folder / TAR
-        self._tar: BinaryIO = self._path.open("wb", buffering=0)
-        self._packer = Packer(folder / packed_name(codec), codec)
-        self._crc = Crc32()
+        self._packer = Packer(folder / packed_name(codec.id), codec)
         # One buffer for all: new memory for every piece costs more than a copy.
         self._buffer = memoryview(bytearray(PIECE))
         self._filled = 0
         self.position = 0
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append tar bytes."""
         size = len(data)
         self.position += size
@@ -235,24 +294,18 @@ class SegmentWriter:
                 self._flush()
 
     def close(self) -> None:
-        """Give up the files."""
-        self._tar.close()
+        """Give up the file."""
         self._packer.close()
 
     def finish(self) -> Segment:
-        """Write out the rest; the files are complete then."""
+        """Write out the rest; the file is complete then."""
         self._flush()
-        self.close()
-        tar = Stored(self._path, self.position, self._crc.hexdigest(), known=True)
-        return Segment(tar, self._packer.finish())
+        return self._packer.finish()
 
     def _flush(self) -> None:
-        data = self._buffer[: self._filled]
-        self._filled = 0
-        if data:
-            write_all(self._tar, data)
-            self._crc.update(data)
-            self._packer.put(data)
+        if self._filled:
+            self._packer.put(self._buffer[: self._filled])
+            self._filled = 0
 
 
 def write_all(file: BinaryIO, data: bytes | bytearray | memoryview) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from plimsoll.builder.cache import CachedPackage, FileEntry
+    from plimsoll.builder.segment import Reader
 
 _MAX_LINKS = 40
 
@@ -90,6 +91,16 @@ class Tree:
             return node.content
         package = self.packages[node.package].package
         return package.read(original(package, node.entry))
+
+    def part(self, node: Node, offset: int, size: int, reader: Reader) -> bytes:
+        """Up to ``size`` bytes of a file; what lies in the cache is checked piece by piece."""
+        if offset < 0:
+            return b""
+        if node.entry is None or node.package < 0:
+            return node.content[offset : offset + size]
+        package = self.packages[node.package].package
+        entry = original(package, node.entry)
+        return package.part(entry, offset, max(min(size, entry.size - offset), 0), reader)
 
     def children(self, path: str) -> Iterator[Node]:
         """Everything below a path, not the path itself."""

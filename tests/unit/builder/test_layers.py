@@ -143,8 +143,12 @@ def test_damage_in_the_cache_is_seen(packages, store, tmp_path):
 def test_known_layers_are_not_read_again(packages, store):
     layers = make_layers(Tree(packages), [[0, 1]], store)
     for package in packages:
-        package.segment.tar.source.unlink()
+        source = package.segment.packed.source
+        source.rename(source.with_name("aside"))
     cache = PackageCache(store)
     again = make_layers(Tree([cache.load(p.checksum) for p in packages]), [[0, 1]], store)
     assert [x.digest for x in again] == [x.digest for x in layers]
+    for package in packages:
+        source = package.segment.packed.source
+        source.with_name("aside").rename(source)
     contents(again[0])

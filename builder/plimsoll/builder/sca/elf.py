@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from elftools.elf.enums import ENUM_D_TAG_COMMON, ENUM_E_TYPE, ENUM_P_TYPE_BASE, ENUM_SH_TYPE_BASE
-
-if TYPE_CHECKING:
-    from plimsoll.builder.sca.source import Source
 
 MAX_SEGMENTS = 4096
 MAX_SECTIONS = 65_536
@@ -121,8 +118,19 @@ _LAYOUTS = {
 }
 
 
-def read_elf(source: Source) -> Elf | None:
+class Readable(Protocol):
+    """A file of which parts can be read."""
+
+    def read_at(self, offset: int, size: int, /) -> bytes:
+        """Up to ``size`` bytes from ``offset``; fewer at the end, none behind it."""
+
+
+def read_elf(source: Readable, *, sections: bool = True) -> Elf | None:
     """Read the headers of a file.
+
+    Args:
+        source: the file.
+        sections: read the section headers too, which lie at its end.
 
     Returns:
         ``None`` if it is no ELF file.
@@ -152,12 +160,12 @@ def read_elf(source: Source) -> Elf | None:
             needed, soname = _dynamic(source, elf, layout, segment)
     return Elf(
         bits, data == 1, kind, machine, interpreter, needed, soname, segments,
-        _sections(source, layout, shoff, shnum, shsize, names),
+        _sections(source, layout, shoff, shnum, shsize, names) if sections else (),
     )  # fmt: skip
 
 
 def _table(  # noqa: PLR0913, PLR0917  (a table is its place and form)
-    source: Source, form: struct.Struct, offset: int, count: int, size: int, most: int, what: str
+    source: Readable, form: struct.Struct, offset: int, count: int, size: int, most: int, what: str
 ) -> list[tuple[int, ...]]:
     if not count or not offset:
         return []
@@ -170,7 +178,7 @@ def _table(  # noqa: PLR0913, PLR0917  (a table is its place and form)
 
 
 def _dynamic(
-    source: Source, elf: Elf, layout: _Layout, segment: Segment
+    source: Readable, elf: Elf, layout: _Layout, segment: Segment
 ) -> tuple[tuple[str, ...], str]:
     form = layout.dynamic
     raw = source.read_at(segment.offset, min(segment.size, MAX_DYNAMIC * form.size))
@@ -199,7 +207,7 @@ def _dynamic(
 
 
 def _sections(  # noqa: PLR0913, PLR0917  (fields of the header)
-    source: Source, layout: _Layout, offset: int, count: int, size: int, names: int
+    source: Readable, layout: _Layout, offset: int, count: int, size: int, names: int
 ) -> tuple[Section, ...]:
     if offset and not count and size == layout.section.size:
         # More than 0xff00 sections: their number stands in the first header.
