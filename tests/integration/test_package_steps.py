@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
+import urllib.request
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from debian_apk.apt import Apt, AptError
-from debian_apk.repository import build as build_repository
-from package_builds import PackageBuilds, repository_key
+from package_builds import PackageBuilds, debian_base
 from plimsoll.cli.main import cli
 from registries import crane_registry, distribution_registry
 
@@ -58,15 +56,7 @@ test:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("debian")
-    cache = folder / "cache"
-    cache.mkdir()
-    try:
-        Apt("amd64", cache).packages()
-        build_repository(folder / "repo", ["bash", "coreutils", "dash"], ["amd64"], cache)
-    except AptError as error:
-        pytest.skip(f"no Debian packages can be had here: {error}")
-    return folder / "repo"
+    return debian_base(tmp_path_factory.mktemp("debian"))
 
 
 @pytest.fixture(params=[distribution_registry, crane_registry], ids=["tag fallback", "referrers"])
@@ -154,8 +144,6 @@ def test_from_configuration_to_image(builds, tmp_path, base, monkeypatch):
 
 
 def _pull(storage, tag, path):
-    import urllib.request
-
     host, _, repository = storage.partition("/")
     base = f"http://{host}/v2/{repository}"
     accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}

@@ -36,7 +36,24 @@ def repository_key(name: str = "team-1.rsa.pub") -> SigningKey:
     return SigningKey.generate(name, bits=2048)
 
 
-class StepFailed(Exception):
+def debian_base(folder: Path) -> Path:
+    """A repository with a shell and the usual programs; skips where Debian's cannot be had."""
+    import pytest  # noqa: PLC0415
+
+    from debian_apk.apt import Apt, AptError  # noqa: PLC0415
+    from debian_apk.repository import build  # noqa: PLC0415
+
+    cache = folder / "cache"
+    cache.mkdir()
+    try:
+        Apt("amd64", cache).packages()
+        build(folder / "repo", ["bash", "coreutils", "dash"], ["amd64"], cache)
+    except AptError as error:
+        pytest.skip(f"no Debian packages can be had here: {error}")
+    return folder / "repo"
+
+
+class StepFailedError(Exception):
     """A step that ended with another status than expected."""
 
 
@@ -105,7 +122,9 @@ class PackageBuilds:
             )
             self.log.append(done.stderr)
             if done.returncode != status:
-                raise StepFailed(f"{name}: status {done.returncode}\n{done.stdout}{done.stderr}")
+                raise StepFailedError(
+                    f"{name}: status {done.returncode}\n{done.stdout}{done.stderr}"
+                )
             found = json.loads(result.read_text())
             assert len(json.dumps(found).encode()) <= 4096 + 512
             return dict(found)
@@ -219,7 +238,7 @@ class PackageBuilds:
             )
             self.log.append(done.stdout)
             if done.returncode:
-                raise StepFailed(f"status {done.returncode}:\n{done.stdout}")
+                raise StepFailedError(f"status {done.returncode}:\n{done.stdout}")
             yield out
 
 

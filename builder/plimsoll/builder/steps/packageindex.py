@@ -102,7 +102,7 @@ def merge(
 def expired(request: PackageRequest, state: State, now: datetime) -> list[Retired]:
     """Retired packages whose files may go."""
     before = _time(now - timedelta(days=request.retention.days))
-    return [one for one in state.retired if one.at < before]
+    return [one for one in state.retired if one.at < before and not one.removed]
 
 
 def with_build(state: State, record: BuildRecord, artifact: str, now: datetime) -> State:

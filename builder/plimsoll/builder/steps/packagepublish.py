@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from plimsoll.apk.index import IndexEntry
     from plimsoll.arch import Arch
     from plimsoll.builder.steps.packagecommon import Pulled
-    from plimsoll.builder.steps.packagestate import Retired, Snapshot
+    from plimsoll.builder.steps.packagestate import Retired, Snapshot, State
     from plimsoll.oci.model import Descriptor
 
 _TRIES = 5
@@ -228,11 +228,11 @@ class _Publisher:
             old = {(e.name, e.version, e.checksum) for e in snapshot.index.entries()}
             fresh = {(e.name, e.version, e.checksum) for e in entries} != old
             resigned = snapshot.signers != tuple(key.name for key in self._keys)
-            late = expired(self._request, state, self._request.started)
             if not fresh and not resigned and state.origins == snapshot.state.origins:
-                await self._expire(late, entries)
                 return self._result(snapshot.file, len(entries), builds, 0, changed=False)
-            data = state.model_copy(update={"previous": snapshot.manifest}).dump()
+            retired = await self._expire(state, entries)
+            update = {"previous": snapshot.manifest, "retired": retired}
+            data = state.model_copy(update=update).dump()
             text = description(self._request.distribution or self._request.name, data)
             index = await asyncio.to_thread(signed_index, entries, text, self._keys)
             manifest = await stage_index(self.storage, index, data)
@@ -240,7 +240,6 @@ class _Publisher:
             if await index_digest(self.storage, self._arch) == snapshot.manifest:
                 pushed = await move_index(self.storage, self._arch, manifest)
                 if await index_digest(self.storage, self._arch) == pushed.digest:
-                    await self._expire(late, entries)
                     file = digest_of(index)
                     return self._result(file, len(entries), builds, len(gone), changed=True)
             snapshot = await self.snapshot()
@@ -250,9 +249,10 @@ class _Publisher:
             hint="one publisher at a time: check what else writes to this repository",
         )
 
-    async def _expire(self, late: Sequence[Retired], entries: Sequence[IndexEntry]) -> None:
+    async def _expire(self, state: State, entries: Sequence[IndexEntry]) -> list[Retired]:
         """Remove files that left the index long ago; registries that do not allow it keep them."""
         there = {entry.file_name for entry in entries}
+        late = expired(self._request, state, self._request.started)
         for one in late:
             name = f"{one.name}-{one.version}.apk"
             if name in there:
@@ -263,6 +263,10 @@ class _Publisher:
             except RegistryError as error:
                 if error.retryable or error.status not in {400, 403, 404, 405}:
                     raise
+        return [
+            one.model_copy(update={"removed": True}) if one in late else one
+            for one in state.retired
+        ]
 
     def _result(
         self, file: str, packages: int, builds: Sequence[_Build], removed: int, *, changed: bool

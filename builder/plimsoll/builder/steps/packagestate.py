@@ -97,6 +97,9 @@ class Retired(_Model):
     at: str
     """When it left the index, RFC 3339."""
 
+    removed: bool = False
+    """Its file is gone, or the registry keeps it."""
+
 
 class State(_Model):
     """All that is remembered of one architecture."""
