@@ -197,6 +197,25 @@ def test_a_build_goes_on_after_its_last_good_step(run, tmp_path):
     assert (tmp_path / "work/home/count").read_text() == "y\n"
 
 
+def test_what_a_build_goes_on_with_must_be_the_same(run, tmp_path):
+    """Other sources, variables or packages of the guest begin it anew."""
+    first = "  - name: once\n    runs: echo x >>count; [ ! -e /usr/made ]; touch /usr/made\n"
+    text = CONFIG.replace("pipeline:\n", f"pipeline:\n{first}", 1)
+    work = ["--workspace-dir", tmp_path / "work"]
+    assert run(text, *work).exit_code == 0
+    assert "once was done before" in run(text, *work).stderr
+    (tmp_path / "hello/words.txt").write_text("other words\n")
+    assert "was done before" not in run(text, *work).stderr
+    assert (tmp_path / "work/home/words.txt").read_text() == "other words\n"
+    (tmp_path / "env").write_text("A=1\n")
+    assert "was done before" not in run(text, *work, "--env-file", tmp_path / "env").stderr
+    assert "was done before" not in run(text, *work, "--package-append", "dash").stderr
+    assert (tmp_path / "work/guest/usr/bin/dash").exists()
+    result = run(text.replace("touch /usr/made", "true"), *work)
+    assert result.exit_code == 0, result.output
+    assert not (tmp_path / "work/guest/usr/made").exists()
+
+
 def test_secrets_of_steps_do_not_reach_the_package(run, tmp_path):
     variables = tmp_path / "env"
     variables.write_text("# mine\nMY_TOKEN='s3cret'\n")

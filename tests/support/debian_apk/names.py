@@ -59,8 +59,12 @@ UNUSED: dict[str, frozenset[str]] = {
     "libgcc-12-dev": frozenset({"libasan8", "liblsan0", "libtsan2", "libubsan1"}),
 }
 
-#: Files of compilers that no build here uses: link-time optimisation and sanitizers.
-UNUSED_FILES = re.compile(r"usr/lib/gcc/[^/]+/[^/]+/(?:lto1|g?lto-dump|lib[alt]san.*|libubsan.*)")
+#: Files of compilers that no build here uses: link-time optimisation, sanitizers, Go's own parts.
+UNUSED_FILES = re.compile(
+    r"usr/lib/gcc/[^/]+/[^/]+/(?:lto1|lib[alt]san.*|libubsan.*)"
+    r"|usr/lib/go-[^/]+/pkg/(?:linux_[a-z0-9]+/cmd/.*|tool/[^/]+/(?:api|doc|pprof|trace|vet))"
+    r"|usr/share/go-[^/]+/(?:api|test|src/cmd)/.*"
+)
 
 _LIBRARY = re.compile(
     r"(?:usr/)?lib(?:64)?/(?:[a-z0-9_]+-linux-gnu[a-z0-9]*/)?[^/]+\.so(?:\.[^/]*)?"

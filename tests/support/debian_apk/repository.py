@@ -55,6 +55,22 @@ SETS = {
         "python3",
         "wget",
     ],
+    # Further build systems and languages, on top of "build".
+    "languages": [
+        "autoconf",
+        "automake",
+        "cmake",
+        "golang-go",
+        "meson",
+        "ninja-build",
+        "perl",
+        "perl-base",
+        "python3-build",
+        "python3-installer",
+        "python3-setuptools",
+        "python3-wheel",
+        "ruby",
+    ],
 }
 
 

@@ -51,6 +51,13 @@ def _busybox(files: Files) -> Iterator[PackageFile]:
     yield PackageFile("etc/busybox-paths.d/busybox", content=content.encode(), mtime=None)
 
 
+def _automake(files: Files) -> Iterator[PackageFile]:
+    for path in sorted(files):
+        plain, dash, _ = path.rpartition("-")
+        if path.startswith("usr/bin/") and dash and plain not in files:
+            yield PackageFile(plain, Type.SYMLINK, linkname=path.rpartition("/")[2])
+
+
 def _gcc(files: Files) -> Iterator[PackageFile]:
     del files
     for name in ("cc", "c99"):
@@ -79,6 +86,7 @@ def _copy(*pairs: tuple[str, str]) -> Callable[[Files], Iterator[PackageFile]]:
 
 
 _MAKERS: dict[str, Callable[[Files], Iterator[PackageFile]]] = {
+    "automake": _automake,
     "base-files": _copy(
         ("usr/share/base-files/nsswitch.conf", "etc/nsswitch.conf"),
         ("usr/share/base-files/profile", "etc/profile"),

@@ -13,11 +13,11 @@ from plimsoll.apk.index import read_index
 from plimsoll.apk.version import Version
 from plimsoll.apk.writer import write_index
 from plimsoll.builder.package.emit import Emission, emit
-from plimsoll.builder.package.guest import make_guest
+from plimsoll.builder.package.guest import choose_guest, fill_guest
 from plimsoll.builder.package.progress import Progress
 from plimsoll.builder.package.runner import Place, Settings, StepError, make_runner
 from plimsoll.builder.package.show import record
-from plimsoll.builder.package.workspace import copy_sources, outputs
+from plimsoll.builder.package.workspace import copy_sources, identity, outputs
 from plimsoll.builder.sca.tree import DirectoryTree
 from plimsoll.builder.store import storage_errors
 
@@ -111,21 +111,32 @@ async def build_package(
             home.mkdir(parents=True, exist_ok=True)
             if settings.cache is not None:
                 settings.cache.mkdir(parents=True, exist_ok=True)
+        environment = {
+            **compiled.guest.environment,
+            "SOURCE_DATE_EPOCH": str(settings.epoch),
+            **settings.environment,
+        }
         made = None
         if settings.runner == "bubblewrap":
             settings.say(f"composing the guest of {package.name}")
-            made = await make_guest(engine, compiled.guest, compiled.arch, guest)
+            made = await choose_guest(engine, compiled.guest, compiled.arch)
         progress = Progress(root, keep=settings.workspace is not None)
-        start = progress.begin(compiled.arch, [script for _, script in _steps(compiled)])
+        start = progress.begin(
+            [script for _, script in _steps(compiled)],
+            [
+                compiled.arch.apk,
+                made.identity if made else settings.runner,
+                await asyncio.to_thread(identity, settings.source) if settings.source else "",
+                *(f"{name}={value}" for name, value in sorted(environment.items())),
+            ],
+        )
+        if made is not None:
+            await fill_guest(engine, made, guest, keep=start > 0)
         await asyncio.to_thread(progress.restore)
         if settings.source is not None and not start:
             await asyncio.to_thread(copy_sources, settings.source, home)
         run = Settings(
-            environment={
-                **compiled.guest.environment,
-                "SOURCE_DATE_EPOCH": str(settings.epoch),
-                **settings.environment,
-            },
+            environment=environment,
             network=settings.network,
             root=compiled.guest.accounts.run_as in {"0", "root"},
             trace=settings.trace,

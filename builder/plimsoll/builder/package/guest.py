@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
+import shutil
 import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -31,37 +33,82 @@ class Guest:
     """What a guest consists of.
 
     Attributes:
+        config: what it is made from.
+        arch: its architecture.
         lock: its packages.
         libraries: soname → version of the package that offers it.
+        identity: of its packages and of what is made of them.
     """
 
+    config: ImageConfiguration
+    arch: Arch
     lock: Lock
     libraries: Mapping[str, str]
+    identity: str
 
 
-async def make_guest(engine: Engine, config: ImageConfiguration, arch: Arch, target: Path) -> Guest:
-    """Compose a guest, and unpack it unless the directory holds one already.
+async def choose_guest(engine: Engine, config: ImageConfiguration, arch: Arch) -> Guest:
+    """Decide which packages make a guest.
 
     Raises:
-        Error: a package cannot be had or trusted, or the guest cannot be composed.
+        Error: a package cannot be had or trusted.
     """
     lock, resolutions = await engine.resolve(config, [arch])
     chosen = [item.entry for item in resolutions[arch].packages]
-    guest = Guest(lock, library_versions((entry.version, entry.provides) for entry in chosen))
-    if await asyncio.to_thread(_is_filled, target):
-        return guest
+    digest = hashlib.sha256(f"{arch.apk} {config.model_dump_json()}".encode())
+    for entry in chosen:
+        digest.update(f"{entry.name}={entry.version} {entry.checksum.hex()}\n".encode())
+    libraries = library_versions((entry.version, entry.provides) for entry in chosen)
+    return Guest(config, arch, lock, libraries, digest.hexdigest())
+
+
+async def fill_guest(engine: Engine, guest: Guest, target: Path, *, keep: bool = False) -> None:
+    """Unpack a guest into a directory.
+
+    Args:
+        engine: composes it.
+        guest: what was chosen.
+        target: the directory; what it holds is removed.
+        keep: leave it as it is if it holds this guest, as steps may have changed it.
+
+    Raises:
+        Error: the guest cannot be composed or written.
+    """
+    mark = target.with_name(f"{target.name}.id")
+    if keep and await asyncio.to_thread(_marked, mark, target) == guest.identity:
+        return
 
     async def once() -> None:
-        image = await engine.build(config, lock, arch, name="guest")
+        image = await engine.build(guest.config, guest.lock, guest.arch, name="guest")
+        await asyncio.to_thread(_empty, mark, target)
         for layer in image.layers:
             await asyncio.to_thread(_unpack, layer, target)
 
     await engine.repairing(once)
+    with storage_errors(f"writing {mark}"):
+        await asyncio.to_thread(mark.write_text, guest.identity)
+
+
+async def make_guest(engine: Engine, config: ImageConfiguration, arch: Arch, target: Path) -> Guest:
+    """Choose a guest and unpack it.
+
+    Raises:
+        Error: a package cannot be had or trusted, or the guest cannot be composed.
+    """
+    guest = await choose_guest(engine, config, arch)
+    await fill_guest(engine, guest, target)
     return guest
 
 
-def _is_filled(target: Path) -> bool:
-    return target.exists() and any(target.iterdir())
+def _marked(mark: Path, target: Path) -> str:
+    return mark.read_text() if mark.is_file() and target.is_dir() else ""
+
+
+def _empty(mark: Path, target: Path) -> None:
+    with storage_errors(f"emptying {target}"):
+        mark.unlink(missing_ok=True)
+        if target.exists():
+            shutil.rmtree(target)
 
 
 def _unpack(layer: Layer, target: Path) -> None:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from plimsoll.arch import Arch
     from plimsoll.builder.package.script import Script
 
 
@@ -51,9 +50,14 @@ class Progress:
                 shutil.rmtree(self._home)
                 self._home.mkdir()
 
-    def begin(self, arch: Arch, scripts: Sequence[Script]) -> int:
-        """How many of these steps need not run again: none, if one of the first ones changed."""
-        digest = hashlib.sha256(arch.apk.encode())
+    def begin(self, scripts: Sequence[Script], world: Sequence[str]) -> int:
+        """How many of these steps need not run again: none, if one of the first ones changed.
+
+        Args:
+            scripts: the steps.
+            world: what else decides what they do: architecture, guest, sources, variables.
+        """
+        digest = hashlib.sha256(json.dumps(list(world)).encode())
         for script in scripts:
             value = [script.text, script.working_directory, sorted(script.environment.items())]
             digest.update(json.dumps(value).encode())

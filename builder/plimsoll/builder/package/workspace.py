@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plimsoll.builder.package.runner import StepError
@@ -12,7 +14,6 @@ from plimsoll.builder.store import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
 
 IGNORE_FILE = ".melangeignore"
 
@@ -29,6 +30,29 @@ def copy_sources(source: Path, workspace: Path) -> None:
     ignored = _ignore(source)
     with storage_errors(f"copying {source} into the workspace"):
         shutil.copytree(source, workspace, symlinks=True, dirs_exist_ok=True, ignore=ignored)
+
+
+def identity(source: Path) -> str:
+    """A hash of what ``copy_sources`` copies: paths, modes, contents.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    ignored = _ignore(source)
+    with storage_errors(f"reading {source}"):
+        for folder, folders, files in os.walk(source):
+            left_out = ignored(folder, [*folders, *files])
+            folders[:] = sorted(name for name in folders if name not in left_out)
+            for name in sorted([*folders, *(n for n in files if n not in left_out)]):
+                path = Path(folder, name)
+                digest.update(f"{path.relative_to(source)}\0{path.lstat().st_mode}\0".encode())
+                if path.is_symlink():
+                    digest.update(os.fsencode(path.readlink()))
+                elif path.is_file():
+                    with path.open("rb") as file:
+                        digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def outputs(workspace: Path, names: Iterable[str]) -> dict[str, Path]:

@@ -1,0 +1,6 @@
+#include "buoy.h"
+
+int buoy(void)
+{
+    return 2;
+}

@@ -1,0 +1,6 @@
+"""Lists cargo."""
+
+
+def main():
+    """Print the cargo."""
+    print("tea")

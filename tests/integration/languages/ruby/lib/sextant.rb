@@ -1,0 +1,4 @@
+# Measures angles.
+module Sextant
+  def self.angle = 60
+end
