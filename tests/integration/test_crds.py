@@ -119,7 +119,7 @@ URL = {"url": "https://p.example/os", "keys": [{"name": "k.rsa.pub", "data": "PE
                 "signing": {"keyless": KEYLESS},
                 "output": {"repository": "registry.example/app", "legacySignatures": True},
             },
-            "legacySignatures needs signing.keySecret",
+            "legacySignatures needs signing.keySecret or signing.kms",
         ),
         ({"output": {}}, "spec.output.repository: Required value"),
         ({"output": {"repository": "registry.example/app:tag"}}, "spec.output.repository"),

@@ -15,6 +15,7 @@ from apiserver import control_plane
 from apk_repository import Repository
 from cluster_sigstore import cluster_sigstore
 from gotools import tool
+from openbao import openbao
 from operator_world import SETTINGS, World
 from plimsoll.api.imagebuildstatus import Build, BuildInputs
 from plimsoll.operator.jobs import step_job
@@ -50,7 +51,8 @@ def servers(plane):
 
 
 def token(plane, account="plimsoll-seal", audience="sigstore"):
-    return plane.kubectl("create", "token", account, "--audience", audience).stdout
+    audiences = ("--audience", audience) if audience else ()
+    return plane.kubectl("create", "token", account, *audiences).stdout
 
 
 def seal_job():
@@ -93,7 +95,7 @@ def run(*argv, status=0, **environ):
 class Steps:
     """The steps of one build, run as processes."""
 
-    def __init__(self, folder, host):
+    def __init__(self, folder, host, **output):
         self.folder = folder
         repository = Repository(folder / "repo")
         repository.add("base", {"etc/os-release": "ID=test\n"}, licenses=("MIT",))
@@ -108,7 +110,7 @@ class Steps:
             "image": {"contents": {"packages": ["base"]}},
             "repositories": [{"url": str(repository.root), "keys": keys}],
             "archs": ["amd64"],
-            "output": {"repository": self.image, "tags": ["latest"]},
+            "output": {"repository": self.image, "tags": ["latest"], **output},
             "started": datetime.now(UTC).isoformat(),
             "builderId": "https://plimsoll.dev/test",
             "trustedHosts": ["127.0.0.1"],
@@ -176,6 +178,64 @@ def test_seal_signs_as_its_service_account(plane, servers, tmp_path):
         (tmp_path / "request.json").write_text(json.dumps(request))
         failure = steps.step("seal", *arguments, status=3)
         assert "legacy signatures need a key" in failure["message"]
+
+
+def test_seal_signs_with_a_key_that_its_service_account_may_use(plane, tmp_path):
+    mounted = tmp_path / "signing"
+    mounted.mkdir()
+    with crane_registry() as registry, openbao() as bao:
+        (mounted / "kms_reference").write_text(bao.key("seal"))
+        (mounted / "VAULT_ADDR").write_text(f"{bao.address}\n")
+        (mounted / "VAULT_ROLE").write_text("seal\n")
+        trust_service_accounts(plane, bao, "seal")
+        (mounted / "token").write_text(token(plane, "plimsoll-build", audience=""))
+        steps = Steps(tmp_path, registry.host, legacySignatures=True)
+        arguments = (*steps.arguments, "--kms", mounted)
+        failure = steps.step("seal", *arguments, status=3)
+        assert "refused the role seal to this ServiceAccount" in failure["message"]
+
+        (mounted / "token").write_text(token(plane, audience=""))
+        sealed = steps.step("seal", *arguments)
+        assert sealed["signed"]
+        image = f"{steps.image}@{sealed['digest']}"
+        public = tmp_path / "cosign.pub"
+        keys = bao.ask("GET", "transit/keys/seal")["data"]["keys"]
+        public.write_text(keys["1"]["public_key"] + "\n")
+        run(PLIMSOLL, "verify", image, "--key", public, "--type", "spdxjson")
+        offline = ("--key", public, "--insecure-ignore-tlog=true")
+        run(tool("cosign"), "verify", *offline, image)
+        run(tool("cosign"), "verify", *offline, "--new-bundle-format=false", image)
+
+
+def trust_service_accounts(plane, bao, key):
+    """Let the ServiceAccount that seals sign with one key."""
+    account = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": "reviewer", "namespace": "default"},
+    }
+    plane.kubectl("apply", "-f", "-", stdin=json.dumps(account))
+    may = ("--clusterrole=system:auth-delegator", "--serviceaccount=default:reviewer")
+    plane.kubectl("create", "clusterrolebinding", "reviewer", *may)
+    bao.ask("POST", "sys/auth/kubernetes", {"type": "kubernetes"})
+    config = {
+        "kubernetes_host": plane.url,
+        "kubernetes_ca_cert": plane.certificate,
+        "token_reviewer_jwt": plane.kubectl("create", "token", "reviewer").stdout.strip(),
+        "disable_local_ca_jwt": True,
+    }
+    bao.ask("POST", "auth/kubernetes/config", config)
+    rules = f"""
+        path "transit/keys/{key}" {{ capabilities = ["read"] }}
+        path "transit/sign/{key}/*" {{ capabilities = ["update"] }}
+    """
+    bao.ask("PUT", f"sys/policies/acl/{key}", {"policy": rules})
+    role = {
+        "bound_service_account_names": "plimsoll-seal",
+        "bound_service_account_namespaces": "default",
+        "token_policies": [key],
+    }
+    bao.ask("POST", f"auth/kubernetes/role/{key}", role)
 
 
 def test_objects_that_make_a_cluster_use_a_sigstore(plane_inside, tmp_path):

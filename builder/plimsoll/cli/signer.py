@@ -131,9 +131,13 @@ class Who:
             return
         if self.kms:
             from plimsoll.http import Http  # noqa: PLC0415
-            from plimsoll.signing.kms.service import KmsStatements, open_kms  # noqa: PLC0415
+            from plimsoll.signing.kms.service import (  # noqa: PLC0415
+                KmsStatements,
+                authorities_of,
+                open_kms,
+            )
 
-            async with Http() as http:
+            async with Http(ca_file=authorities_of()) as http:
                 kept = await KmsStatements.of(open_kms(self.kms, http))
                 yield kept, f"with {self.kms} ({kept.public[0].fingerprint[:16]})"
             return

@@ -216,10 +216,10 @@ def _pem(place: str) -> bytes:
         return read_file(Path(place), "the key")
 
     from plimsoll.http import Http  # noqa: PLC0415
-    from plimsoll.signing.kms.service import open_kms  # noqa: PLC0415
+    from plimsoll.signing.kms.service import authorities_of, open_kms  # noqa: PLC0415
 
     async def ask() -> bytes:
-        async with Http() as http:
+        async with Http(ca_file=authorities_of()) as http:
             return await open_kms(place, http).public_keys()
 
     return asyncio.run(ask())

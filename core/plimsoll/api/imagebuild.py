@@ -112,7 +112,7 @@ class ImageBuildSpec(StrictModel):
         ("!has(self.attest) || has(self.signing)", "attest needs signing: attestations are signed"),
         (
             _LEGACY_NEEDS_KEY,
-            "legacySignatures needs signing.keySecret",
+            "legacySignatures needs signing.keySecret or signing.kms",
         ),
     )
 

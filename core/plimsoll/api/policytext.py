@@ -58,8 +58,11 @@ class PolicyText(StrictModel):
         ),
     )
 
-    type: Literal["cue", "rego"] | None = None
-    """Language of the rule."""
+    type: Literal["cel", "cue", "rego"] | None = None
+    """Language of the rule. ``cel``: an expression that must be true; what it is asked about are
+    its variables, ``input`` is the whole. ``rego``: ``data.sigstore.isCompliant`` must be true.
+    ``cue``: rule and document must not conflict. Rego and CUE need the programs ``opa`` and ``cue``
+    in the webhook's image."""
 
     data: LongText | None = None
     """The rule, inline."""
@@ -71,7 +74,8 @@ class PolicyText(StrictModel):
     """Where to fetch the rule."""
 
     fetch_config_file: bool | None = None
-    """Give the rule the image's configuration as ``config``."""
+    """Give the rule the image's configuration as ``config``, by platform (``linux/amd64``). For
+    ``spec.policy`` only, as the three below."""
 
     include_spec: bool | None = None
     """Give the rule the pod's spec as ``spec``."""

@@ -52,11 +52,38 @@ class Keyless(StrictModel):
     """Audience of the token, as Fulcio's configuration has it for the cluster's issuer."""
 
 
+class Kms(StrictModel):
+    """Signing with a key that stays in a key management service."""
+
+    key: Annotated[
+        str,
+        StringConstraints(
+            max_length=1024, pattern=r"^(awskms|azurekms|gcpkms|hashivault)://[!-~]+$"
+        ),
+    ]
+    """Reference of the key: ``hashivault://KEY`` for Vault's or OpenBao's transit engine. The other
+    schemes need a plug-in in the image that signs."""
+
+    settings: LocalReference
+    """Secret whose entries are the settings of the service: ``VAULT_ADDR``, and ``VAULT_TOKEN`` or
+    ``VAULT_ROLE`` (log in as the ServiceAccount of the Job that signs). Mounted by that Job and by
+    no other; none of it becomes an environment variable."""
+
+    audience: (
+        Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[\x21-\x7e]+$")]
+        | None
+    ) = None
+    """Audience of the token of the ServiceAccount. Default: that of the API server."""
+
+
 class Signing(StrictModel):
     """Who signs the image."""
 
     model_config = cel(
-        ("has(self.keySecret) != has(self.keyless)", "expected exactly one of keySecret, keyless"),
+        (
+            "[has(self.keySecret), has(self.keyless), has(self.kms)].filter(x, x).size() == 1",
+            "expected exactly one of keySecret, keyless, kms",
+        ),
     )
 
     key_secret: LocalReference | None = None
@@ -66,6 +93,9 @@ class Signing(StrictModel):
     keyless: Keyless | None = None
     """Sign as the ServiceAccount of the Job that signs. Its token is mounted by that Job and by
     no other."""
+
+    kms: Kms | None = None
+    """Sign with a key in a key management service."""
 
 
 class AttestSpec(StrictModel):

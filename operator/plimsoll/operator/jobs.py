@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from plimsoll.api.steps import Attest, BuildRequest, Output
 from plimsoll.operator import podspec
 from plimsoll.operator.podspec import ARCH_LABEL, BUILD_LABEL, REQUEST_DIR, REQUEST_FILE, STEP_LABEL
-from plimsoll.operator.signingvolume import inline_documents, signing_source
+from plimsoll.operator.signingvolume import inline_documents, signing_option, signing_source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -128,8 +128,7 @@ def _arguments(desired: ImageBuild, build: Build, step: StepName, arch: Arch | N
         for result in sorted(build.assembled, key=lambda r: r.arch):
             arguments += ["--assembled", result.model_dump_json(by_alias=True)]
         if desired.spec.signing is not None:
-            option = "--key" if desired.spec.signing.keyless is None else "--keyless"
-            arguments += [option, _KEY_DIR]
+            arguments += [signing_option(desired.spec.signing), _KEY_DIR]
     if step == "promote" and build.sealed is not None and build.plan is not None:
         arguments += ["--digest", build.sealed.digest]
         for tag in build.plan.tags:

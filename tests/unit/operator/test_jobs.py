@@ -191,6 +191,28 @@ def test_only_seal_gets_the_token_that_says_who_signs():
     assert pod["containers"][0]["args"][-2:] == ["--keyless", "/etc/plimsoll/signing"]
 
 
+def test_only_seal_gets_the_settings_of_a_key_management_service():
+    kms = {"key": "hashivault://seal", "settings": {"name": "vault"}}
+    world = World(signing={"kms": kms})
+    for step in ("plan", "promote"):
+        assert not [v for v in pod_of(make(world, step))["volumes"] if "projected" in v]
+    pod = pod_of(make(world, "seal"))
+    (volume,) = (v for v in pod["volumes"] if "projected" in v)
+    assert volume["projected"]["sources"] == [
+        {
+            "configMap": {
+                "name": "app-1-abcdef",
+                "items": [{"key": "kms_reference", "path": "kms_reference"}],
+            }
+        },
+        {"secret": {"name": "vault"}},
+        {"serviceAccountToken": {"expirationSeconds": 600, "path": "token"}},
+    ]
+    assert pod["containers"][0]["args"][-2:] == ["--kms", "/etc/plimsoll/signing"]
+    assert "VAULT" not in json.dumps(pod), "settings are files, never the environment"
+    assert inline_documents(world.desired.spec.signing) == {"kms_reference": "hashivault://seal"}
+
+
 def test_what_stands_in_the_imagebuild_is_handed_over_with_the_request():
     signing = World(signing={"keyless": KEYLESS}).desired.spec.signing
     assert inline_documents(signing) == {"signing_config.json": "{}"}

@@ -134,6 +134,12 @@ def assemble(request_file: Path, result_file: Path, lock: str, arch: str) -> Non
     help="Folder with signing_config.json, trusted_root.json and token: sign as whom the OIDC "
     "token names, with a certificate for minutes.",
 )
+@click.option(
+    "--kms",
+    type=click.Path(path_type=Path),
+    help="Folder with kms_reference, settings (a file each) and token: sign with a key in a key "
+    "management service.",
+)
 def seal(  # noqa: PLR0913, PLR0917  (click passes options as arguments)
     request_file: Path,
     result_file: Path,
@@ -142,6 +148,7 @@ def seal(  # noqa: PLR0913, PLR0917  (click passes options as arguments)
     images: tuple[str, ...],
     key: Path | None,
     keyless: Path | None,
+    kms: Path | None,
 ) -> None:
     """Push the index; sign and attest it and every image below it."""
 
@@ -153,7 +160,7 @@ def seal(  # noqa: PLR0913, PLR0917  (click passes options as arguments)
         for text in images:
             arch, _, digest = text.partition("=")
             results.append(AssembleResult(arch=arch, digest=digest, size=0, sbom=""))
-        async with _signer(request, key, keyless) as signer:
+        async with _signer(request, key, keyless, kms) as signer:
             return await work(request, results, lock, signer)
 
     _run(request_file, result_file, run)
@@ -181,7 +188,7 @@ def promote(
 
 @asynccontextmanager
 async def _signer(
-    request: BuildRequest, key: Path | None, keyless: Path | None
+    request: BuildRequest, key: Path | None, keyless: Path | None, kms: Path | None
 ) -> AsyncIterator[StatementSigner | None]:
     """Who signs, if anybody."""
     if key is not None:
@@ -197,6 +204,20 @@ async def _signer(
         config, root, token = read_signing_folder(keyless)
         async with keyless_signer(config, root, token, trusted_hosts=hosts) as signer:
             yield signer
+    elif kms is not None:
+        from plimsoll.http import Http  # noqa: PLC0415
+        from plimsoll.signing.kms.service import (  # noqa: PLC0415
+            KmsStatements,
+            authorities_of,
+            open_kms,
+            read_kms_folder,
+        )
+
+        reference, settings = read_kms_folder(kms)
+        hosts = frozenset(request.trusted_hosts)
+        own = authorities_of(settings)
+        async with Http(allow_private=False, trusted_hosts=hosts, ca_file=own) as http:
+            yield await KmsStatements.of(open_kms(reference, http, settings))
     else:
         yield None
 

@@ -8,8 +8,10 @@ of Vault and OpenBao comes with us; a package adds another by an entry point of 
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from plimsoll.signing.bundle import Bundle, Material
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from plimsoll.signing.keys import PublicKey
 
 GROUP: Final = "plimsoll.kms"
+_SETTING: Final = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
+_SETTING_LIMIT: Final = 64 << 10
 
 
 class KmsError(SigningError):
@@ -87,6 +91,35 @@ def open_kms(reference: str, http: Http, environ: Mapping[str, str] | None = Non
         if known
         else f"references begin with one of {', '.join(f'{one}://' for one in SCHEMES)}",
     )
+
+
+def authorities_of(environ: Mapping[str, str] | None = None) -> Path | None:
+    """File with the certificate authorities of the service (``VAULT_CACERT``), if one is named."""
+    named = (os.environ if environ is None else environ).get("VAULT_CACERT")
+    return Path(named) if named else None
+
+
+def read_kms_folder(folder: Path) -> tuple[str, dict[str, str]]:
+    """A reference and the settings for it, as the seal Job has them mounted.
+
+    Settings are files named like environment variables. ``token`` is the ServiceAccount's.
+
+    Raises:
+        KmsError: if it cannot be read.
+    """
+    settings = {"VAULT_JWT_FILE": str(folder / "token")}
+    try:
+        for file in sorted(folder.iterdir()):
+            if _SETTING.fullmatch(file.name) and file.is_file():
+                text = file.read_text()[:_SETTING_LIMIT].strip()
+                # Certificates are wanted as a file, and this is one.
+                settings[file.name] = str(file) if text.startswith("-----BEGIN") else text
+        return (folder / "kms_reference").read_text().strip(), settings
+    except (OSError, UnicodeDecodeError) as error:
+        raise KmsError(
+            f"what signing with a key of a service needs cannot be read: {error}",
+            hint="signing.kms names a Secret with the settings of the service",
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
