@@ -70,7 +70,9 @@ def builds(tmp_path, registry, base):
     (key,) = base.glob("*.rsa.pub")
     folder = tmp_path / "steps"
     folder.mkdir()
-    return PackageBuilds(folder, f"{registry.host}/team/packages", base, key)
+    made = PackageBuilds(folder, f"{registry.host}/team/packages", base, key)
+    yield made
+    made.close()
 
 
 def test_from_configuration_to_image(builds, tmp_path, base, monkeypatch):

@@ -72,7 +72,9 @@ def builds(tmp_path, base):
     folder = tmp_path / "steps"
     folder.mkdir()
     with distribution_registry() as registry:
-        yield PackageBuilds(folder, f"{registry.host}/team/packages", base, key)
+        made = PackageBuilds(folder, f"{registry.host}/team/packages", base, key)
+        yield made
+        made.close()
 
 
 async def snapshot(builds):

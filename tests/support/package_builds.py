@@ -7,6 +7,7 @@ network; what it leaves goes through a real outbox process to the collect step.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import urllib.request
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -21,7 +23,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from click.testing import CliRunner
+
 from plimsoll.apk.keys import SigningKey
+from plimsoll.cli.main import cli
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,6 +84,15 @@ class PackageBuilds:
     sources: list[dict[str, Any]] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        # Outside of pytest's folders, which only their owner may enter.
+        self._root = Path(tempfile.mkdtemp(prefix="plimsoll-guests-"))
+        self._root.chmod(0o755)
+
+    def close(self) -> None:
+        """Remove the guests."""
+        shutil.rmtree(self._root, ignore_errors=True)
+
     def request(self) -> dict[str, Any]:
         """The request as the operator writes it."""
         keys = [self.key, *self.previous]
@@ -109,25 +123,17 @@ class PackageBuilds:
         with tempfile.TemporaryDirectory(dir=self.tmp) as folder:
             request, result = Path(folder) / "request.json", Path(folder) / "result.json"
             request.write_text(json.dumps(self.request()))
-            done = subprocess.run(
-                [
-                    *(PLIMSOLL, "step", f"package-{name}", "--request", request),
-                    *("--result", result, *arguments),
-                ],
-                env={**os.environ, "PLIMSOLL_CACHE_DIR": str(self.tmp.parent / "plimsoll-cache")},
-                capture_output=True,
-                check=False,
-                text=True,
-                timeout=120,
-            )
-            self.log.append(done.stderr)
-            if done.returncode != status:
-                raise StepFailedError(
-                    f"{name}: status {done.returncode}\n{done.stdout}{done.stderr}"
-                )
-            found = json.loads(result.read_text())
-            assert len(json.dumps(found).encode()) <= 4096 + 512
-            return dict(found)
+            command = ["step", f"package-{name}", "--request", str(request)]
+            command += ["--result", str(result), *arguments]
+            cache = str(self.tmp.parent / "plimsoll-cache")
+            # In this process, as starting another one takes longer than most steps.
+            done = CliRunner().invoke(cli, command, env={"PLIMSOLL_CACHE_DIR": cache})
+            self.log.append(done.output)
+            if done.exit_code != status:
+                raise StepFailedError(f"{name}: status {done.exit_code}\n{done.output}")
+            assert result.stat().st_size <= 4096
+            found: dict[str, Any] = json.loads(result.read_text())
+            return found
 
     def plan(self) -> dict[str, Any]:
         """The plan step."""
@@ -208,12 +214,12 @@ class PackageBuilds:
         """Run an image to its end; the directory that it left its output in."""
         host, _, path = self.storage.partition("/")
         with tempfile.TemporaryDirectory(prefix="plimsoll-pod-") as folder:
-            root, out = Path(folder) / "root", Path(folder) / "out"
+            top, out = Path(folder) / "top", Path(folder) / "out"
             Path(folder).chmod(0o755)
-            root.mkdir(mode=0o755)
+            top.mkdir(mode=0o755)
             out.mkdir()
             out.chmod(0o777)
-            config = unpack_image(f"http://{host}/v2/{path}", digest, root)
+            root, config = self._unpack(f"http://{host}/v2/{path}", digest, top)
             run = config["config"]
             uid = int(run["User"].partition(":")[0])
             who = {"user": uid, "group": uid, "extra_groups": []} if os.geteuid() == 0 else {}
@@ -223,7 +229,9 @@ class PackageBuilds:
                     *("--new-session", "--clearenv", "--setenv", "SECRET_OF_THE_POD", "1"),
                     *("--uid", str(uid), "--gid", str(uid), "--ro-bind", str(root), "/"),
                     *("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"),
-                    *_writable(root, Path(folder)),
+                    *("--ro-bind", str(top / ".plimsoll"), "/.plimsoll"),
+                    *("--bind", str(top / "var/cache/melange"), "/var/cache/melange"),
+                    *("--bind", str(top / "home/build"), "/home/build"),
                     *("--bind", str(out), "/home/build/melange-out"),
                     *(part for item in run["Env"] for part in ("--setenv", *item.split("=", 1))),
                     *("--", *run["Entrypoint"]),
@@ -241,35 +249,31 @@ class PackageBuilds:
                 raise StepFailedError(f"status {done.returncode}:\n{done.stdout}")
             yield out
 
+    def _unpack(self, base: str, digest: str, top: Path) -> tuple[Path, dict[str, Any]]:
+        """The guest, which may serve several images, and the layer that is the image's own."""
+        manifest = json.loads(_get(base, f"manifests/{digest}"))
+        *below, last = [layer["digest"] for layer in manifest["layers"]]
+        root = self._root / hashlib.sha256("".join(below).encode()).hexdigest()
+        if not root.exists():
+            for layer in below:
+                _extract(_get(base, f"blobs/{layer}"), root)
+            for path in (".plimsoll", "home/build", "var/cache/melange"):
+                (root / path).mkdir(parents=True, exist_ok=True)
+        _extract(_get(base, f"blobs/{last}"), top)
+        return root, json.loads(_get(base, f"blobs/{manifest['config']['digest']}"))
 
-def _writable(root: Path, folder: Path) -> list[str]:
-    """The home as a copy that may be written to, as a container's own layer is."""
-    home = folder / "home"
-    shutil.copytree(root / "home/build", home, symlinks=True)
-    if os.geteuid() == 0:
-        for path in (home, *home.rglob("*")):
-            os.chown(path, 1000, 1000, follow_symlinks=False)
-    return ["--bind", str(home), "/home/build"]
+
+def _get(base: str, path: str) -> bytes:
+    accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
+    request = urllib.request.Request(f"{base}/{path}", headers=accept)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return bytes(answer.read())
 
 
-def unpack_image(base: str, digest: str, root: Path) -> dict[str, Any]:
-    """Unpack an image from a registry; returns its configuration."""
-    import urllib.request  # noqa: PLC0415
-
-    def get(path: str) -> bytes:
-        accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
-        with urllib.request.urlopen(
-            urllib.request.Request(f"{base}/{path}", headers=accept), timeout=60
-        ) as answer:
-            return bytes(answer.read())
-
-    manifest = json.loads(get(f"manifests/{digest}"))
-    for layer in manifest["layers"]:
-        with tarfile.open(fileobj=BytesIO(get(f"blobs/{layer['digest']}"))) as archive:
-            members = [m for m in archive if not m.isdev()]
-            archive.extractall(root, members=members, filter="fully_trusted")
-    config: dict[str, Any] = json.loads(get(f"blobs/{manifest['config']['digest']}"))
-    return config
+def _extract(data: bytes, root: Path) -> None:
+    with tarfile.open(fileobj=BytesIO(data)) as archive:
+        members = [member for member in archive if not member.isdev()]
+        archive.extractall(root, members=members, filter="fully_trusted")
 
 
 @contextlib.contextmanager
