@@ -105,6 +105,18 @@ def test_an_operator_of_some_namespaces_has_rights_there_only():
     assert bound == {"a", "b"}
 
 
+def test_nobody_changes_pods_unless_asked_to():
+    assert not of_kind("MutatingWebhookConfiguration", objects())
+    found = objects("webhook.pinDigests.enabled=true")
+    checking = of_kind("ValidatingWebhookConfiguration", found)["plimsoll-webhook"]["webhooks"][0]
+    pinning = of_kind("MutatingWebhookConfiguration", found)["plimsoll-webhook"]["webhooks"][0]
+    assert pinning["failurePolicy"] == "Fail"
+    assert pinning["namespaceSelector"] == checking["namespaceSelector"]
+    assert "caBundle" not in pinning["clientConfig"]
+    resources = [name for rule in pinning["rules"] for name in rule["resources"]]
+    assert resources == ["pods", "pods/ephemeralcontainers"], "never what Git holds"
+
+
 def test_cert_manager_needs_an_issuer():
     done = render("webhook.tls.mode=cert-manager", check=False)
     assert done.returncode != 0

@@ -8,143 +8,38 @@ import base64
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import urllib.request
 from dataclasses import replace
-from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import yaml
 
-from apiserver import ControlPlane, control_plane, until
-from gotools import tool
+from apiserver import until
 from miniature_sigstore import MiniatureSigstore
 from plimsoll.kube.client import KubeClient
 from plimsoll.kube.config import KubeConfig
 from plimsoll.oci.auth import Credentials
 from plimsoll.webhook import store as store_module
-from plimsoll.webhook.run import run
-from plimsoll.webhook.settings import Settings
 from plimsoll.webhook.tls import SelfManaged, ServingCertificate
-from registries import crane_registry, distribution_registry, free_port
+from registries import free_port
 from shared_data import shared
-from webhooks import Cosign, key_policy, pod, push_image
+from webhook_world import (
+    ROOT,
+    admitted,
+    eventually,
+    policy,
+    running_webhook,
+    webhook_world,
+)
+from webhooks import key_policy, pod, push_image
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("control-plane")]
-
-ROOT = Path(__file__).parents[2]
-
-
-class World(NamedTuple):
-    plane: ControlPlane
-    registry: str
-    private: object
-    cosign: Cosign
-    stranger: Cosign
-    settings: Settings
-    address: str
-
-    def apply(self, *objects, check=True):
-        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
-        return self.plane.kubectl("apply", "-f", "-", stdin=text, check=check)
-
-    def create(self, target, namespace="team"):
-        """kubectl create; what it said on standard error."""
-        target["metadata"] = {**target["metadata"], "namespace": namespace}
-        target["metadata"].pop("name", None)
-        target["metadata"]["generateName"] = "x-"
-        done = self.plane.kubectl("create", "-f", "-", stdin=json.dumps(target), check=False)
-        return done.returncode == 0, done.stderr
-
-
-def own_address():
-    """An address of this machine that is not loopback; no packet is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))
-        except OSError:
-            pytest.skip("this machine has no network interface beside loopback")
-        return probe.getsockname()[0]
-
-
-def policy(name, spec, group="plimsoll.dev", version="v1alpha1"):
-    return {
-        "apiVersion": f"{group}/{version}",
-        "kind": "ClusterImagePolicy",
-        "metadata": {"name": name},
-        "spec": spec,
-    }
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cluster")
-    address = own_address()
-    with contextlib.ExitStack() as stack:
-        # No kube-proxy here: the API server goes to the endpoints of a Service itself.
-        plane = stack.enter_context(control_plane(folder, "--enable-aggregator-routing=true"))
-        registry = stack.enter_context(crane_registry())
-        private = stack.enter_context(distribution_registry(auth=True))
-        plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
-        for file in ("300-clusterimagepolicy.yaml", "300-trustroot.yaml"):
-            crd = yaml.safe_load((shared("policy") / "crd" / file).read_text())
-            # Its controller, which converts between versions, is not here.
-            crd["spec"].pop("conversion", None)
-            plane.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(crd))
-        plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
-        port = free_port(address)
-        chart = [str(tool("helm")), "template", "plimsoll", str(ROOT / "helm/plimsoll")]
-        chart += ["--namespace", "default", "--kube-version", "1.34.0"]
-        chart += ["--set", "webhook.timeoutSeconds=5,webhook.usePodPullSecrets=true"]
-        for name in ("webhook-configuration", "rbac-webhook", "serviceaccounts"):
-            chart += ["--show-only", f"templates/{name}.yaml"]
-        manifest = subprocess.run(chart, capture_output=True, text=True, check=True).stdout
-        plane.kubectl("apply", "-f", "-", stdin=manifest)
-        world = World(
-            plane,
-            registry.host,
-            private,
-            Cosign.with_key(folder / "ours"),
-            Cosign.with_key(folder / "stranger"),
-            Settings(
-                port=port,
-                health_port=free_port(),
-                timeout=5.0,
-                drain_seconds=0.0,
-                failure_seconds=0.0,
-                exception_namespaces=frozenset({"kube-public"}),
-                insecure_registries=frozenset({registry.host, private.host}),
-            ),
-            address,
-        )
-        world.apply(
-            {
-                "apiVersion": "v1",
-                "kind": "Service",
-                "metadata": {"name": "plimsoll-webhook", "namespace": "default"},
-                "spec": {"ports": [{"name": "https", "port": 443, "targetPort": port}]},
-            },
-            {
-                "apiVersion": "discovery.k8s.io/v1",
-                "kind": "EndpointSlice",
-                "metadata": {
-                    "name": "plimsoll-webhook",
-                    "namespace": "default",
-                    "labels": {"kubernetes.io/service-name": "plimsoll-webhook"},
-                },
-                "addressType": "IPv4",
-                "ports": [{"name": "https", "port": port}],
-                "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
-            },
-            {
-                "apiVersion": "v1",
-                "kind": "Namespace",
-                "metadata": {"name": "team", "labels": {"policy.plimsoll.dev/include": "true"}},
-            },
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "free"}},
-        )
+    with webhook_world(tmp_path_factory.mktemp("cluster")) as world:
         yield world
 
 
@@ -152,52 +47,14 @@ def world(tmp_path_factory):
 async def running(world, monkeypatch):
     """The webhook, ready and known to the API server; policies are gone at the end."""
     monkeypatch.setattr(store_module, "SECRET_SECONDS", 0.2)
-    stop = asyncio.Event()
-    process = asyncio.create_task(run(world.settings, as_webhook(world), stop))
-    try:
-        await eventually(lambda: armed(world), "the API server to know the webhook")
+    async with running_webhook(world):
         yield world
-    finally:
-        stop.set()
-        await process
-        for group in ("plimsoll.dev", "policy.sigstore.dev"):
-            world.plane.kubectl("delete", f"clusterimagepolicies.{group}", "--all", check=False)
-
-
-def as_webhook(world):
-    """The webhook's own ServiceAccount, with the rights that the chart gives it."""
-    token = world.plane.kubectl("create", "token", "plimsoll-webhook").stdout.strip()
-    return replace(KubeConfig.from_file(world.plane.kubeconfig), token=token)
-
-
-async def eventually(condition, what):
-    """Ask in a thread, as the webhook runs in this loop."""
-    found = None
-    try:
-        async with asyncio.timeout(30):
-            while not (found := await asyncio.to_thread(condition)):  # noqa: ASYNC110  kubectl
-                await asyncio.sleep(0.1)
-    except TimeoutError:
-        pytest.fail(f"waited in vain for {what}")
-    return found
-
-
-def armed(world):
-    hooks = world.plane.get("validatingwebhookconfigurations", "plimsoll-webhook")["webhooks"]
-    if not all(hook["clientConfig"].get("caBundle") for hook in hooks):
-        return False
-    _, said = world.create(pod("nginx"))
-    return "failed calling webhook" not in said
 
 
 def ready_condition(world, name):
     found = world.plane.get("clusterimagepolicies.plimsoll.dev", name)
     conditions = found.get("status", {}).get("conditions", [])
     return next((c for c in conditions if c["type"] == "Ready"), None)
-
-
-async def admitted(world, target, namespace="team"):
-    return await asyncio.to_thread(world.create, target, namespace)
 
 
 def test_with_no_webhook_there_guarded_pods_are_refused_and_others_are_not(world):

@@ -77,11 +77,12 @@ class Webhook:
     metrics: Metrics
     app: web.Application
 
-    async def send(self, review: Any, **options: Any) -> dict[str, Any]:
-        """Send an AdmissionReview; the ``response`` of the answer."""
+    async def send(self, review: Any, *, path: str = "", **options: Any) -> dict[str, Any]:
+        """Send an AdmissionReview, to another path if given; the ``response`` of the answer."""
+        url = self.url.replace("/validate", path) if path else self.url
         body = review if isinstance(review, bytes) else json.dumps(review).encode()
         headers = {"Content-Type": "application/json"}
-        async with self.session.post(self.url, data=body, headers=headers, **options) as answer:
+        async with self.session.post(url, data=body, headers=headers, **options) as answer:
             assert answer.status == 200, await answer.text()
             document = await answer.json()
         assert document["apiVersion"] == "admission.k8s.io/v1"
@@ -114,7 +115,7 @@ async def serving(
         certificate = ServingCertificate()
         identity = renewed(None, ["localhost"], b"", utc_now())
         certificate.use(identity.certificate, identity.key)
-        app = admission_app(AdmissionHandler(decider, metrics))
+        app = admission_app(AdmissionHandler(decider, metrics), pins=True)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)

@@ -29,6 +29,19 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end }}
 {{- end }}
 
+{{/* Which namespaces are guarded; never the release's own. */}}
+{{- define "plimsoll.guarded" -}}
+matchExpressions:
+  - {key: {{ .Values.webhook.namespaceLabel }}, operator: In, values: ["true"]}
+  - key: kubernetes.io/metadata.name
+    operator: NotIn
+    values:
+      - {{ .Release.Namespace }}
+      {{- range .Values.webhook.exemptNamespaces }}
+      - {{ . }}
+      {{- end }}
+{{- end }}
+
 {{/* Every container of ours runs like this. */}}
 {{- define "plimsoll.podSecurity" -}}
 runAsNonRoot: true

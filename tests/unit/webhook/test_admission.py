@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plimsoll.oci.strictjson import no_constant, unique
-from plimsoll.webhook.admission import KINDS, answer, read
+from plimsoll.webhook.admission import KINDS, read
 from plimsoll.webhook.body import MAX_BODY, decode, encode
 from plimsoll.webhook.errors import BadReviewError
 from webhooks import pod, review
@@ -248,19 +248,16 @@ def test_any_object_is_read_or_refused(value, key):
     assert all(isinstance(use.image, str) and use.image for use in found.images)
 
 
-def test_an_answer_says_why():
-    document = json.loads(
-        answer("u", allowed=False, message="ä\nb", warnings=["w"], audit={"k": "v"})
-    )
-    assert document == {
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "response": {
-            "uid": "u",
-            "allowed": False,
-            "status": {"code": 403, "reason": "Forbidden", "message": "ä\nb"},
-            "warnings": ["w"],
-            "auditAnnotations": {"k": "v"},
-        },
+def test_places_are_named_as_json_pointers():
+    spec = {
+        "containers": [{"name": "a"}, {"name": "c", "image": "one"}],
+        "initContainers": [{"name": "i", "image": "two"}],
+        "volumes": [{"name": "v"}, {"name": "w", "image": {"reference": "three"}}],
     }
-    assert json.loads(answer("u", allowed=True))["response"] == {"uid": "u", "allowed": True}
+    target = {"apiVersion": "apps/v1", "kind": "Deployment"}
+    target["spec"] = {"template": {"spec": spec}}
+    assert {use.image: use.path for use in read(review(target)).images} == {
+        "one": "/spec/containers/1/image",
+        "two": "/spec/initContainers/0/image",
+        "three": "/spec/volumes/1/image/reference",
+    }

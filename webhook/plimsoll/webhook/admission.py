@@ -1,4 +1,4 @@
-"""AdmissionReview (admission.k8s.io/v1): reading requests, writing answers.
+"""AdmissionReview (admission.k8s.io/v1): reading requests.
 
 Pure. Whatever does not have the shape that the API server sends raises ``BadReviewError``, which
 the server turns into a denial: a request that is not understood is never admitted.
@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from plimsoll.webhook.body import encode
 from plimsoll.webhook.errors import BadReviewError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
 #: Containers of a pod spec: field → how messages name one.
 _CONTAINERS = {
@@ -70,6 +69,9 @@ class ImageUse:
     image: str
     """The reference as the object writes it."""
 
+    path: str = field(default="", compare=False)
+    """Where it stands in the object, as a JSON pointer (RFC 6901)."""
+
     def __str__(self) -> str:
         return f"{self.role} {self.name!r}"
 
@@ -91,6 +93,9 @@ class Review:
     labels: Mapping[str, str] = field(default_factory=dict)
     images: tuple[ImageUse, ...] = ()
     """The images to check: all of a new object, the changed ones of an update."""
+
+    settled: frozenset[ImageUse] = frozenset()
+    """Those among them that were there before, and cannot be changed."""
 
     pull_secrets: tuple[str, ...] = ()
     service_account: str = "default"
@@ -170,6 +175,7 @@ def _with_images(about: _About, kind: Kind, request: Mapping[str, Any]) -> Revie
     metadata = _mapping(target, "object", "metadata", optional=True)
     spec = _pod_spec(target, kind, "object")
     images = tuple(_images(spec, "object", strict=kind.is_pod))
+    before: set[ImageUse] = set()
     old = request.get("oldObject")
     if about["operation"] == "UPDATE" and old is not None:
         if not isinstance(old, dict):
@@ -187,43 +193,12 @@ def _with_images(about: _About, kind: Kind, request: Mapping[str, Any]) -> Revie
         **about,
         labels=_mapping(metadata, "metadata", "labels", optional=True),
         images=images,
+        settled=frozenset(before.intersection(images)),
         pull_secrets=tuple(
             _text(item, "name") for item in secrets if isinstance(item, dict) and item.get("name")
         ),
         service_account=_text(spec, "serviceAccountName") or "default",
     )
-
-
-def answer(
-    uid: str,
-    *,
-    allowed: bool,
-    message: str = "",
-    warnings: Sequence[str] = (),
-    audit: Mapping[str, str] | None = None,
-) -> bytes:
-    """Encode an AdmissionReview answer.
-
-    Args:
-        uid: of the request.
-        allowed: the verdict.
-        message: why not; shown to the person after ``admission webhook … denied the request:``.
-        warnings: lines that kubectl shows; the API server cuts them at 256 characters each.
-        audit: annotations for the audit log.
-    """
-    response: dict[str, Any] = {"uid": uid, "allowed": allowed}
-    if not allowed:
-        response["status"] = {"code": 403, "reason": "Forbidden", "message": message}
-    if warnings:
-        response["warnings"] = list(warnings)
-    if audit:
-        response["auditAnnotations"] = dict(audit)
-    document = {
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "response": response,
-    }
-    return encode(document)
 
 
 def _pod_spec(target: Mapping[str, Any], kind: Kind, what: str) -> Mapping[str, Any]:
@@ -236,28 +211,29 @@ def _pod_spec(target: Mapping[str, Any], kind: Kind, what: str) -> Mapping[str, 
 def _images(spec: Mapping[str, Any], what: str, *, strict: bool) -> Iterator[ImageUse]:
     """All images of a pod spec; a workload's template may leave an image to be filled in later."""
     for key, role in _CONTAINERS.items():
-        for item in _items(spec, what, key):
-            yield from _use(role, item, item.get("image"), f"{what}.spec.{key}", strict=strict)
-    for item in _items(spec, what, "volumes"):
+        for number, item in enumerate(_items(spec, what, key)):
+            if not (image := _image(role, item.get("image"), f"{what}.spec.{key}", strict=strict)):
+                continue
+            yield ImageUse(role, _text(item, "name"), image, f"/spec/{key}/{number}/image")
+    for number, item in enumerate(_items(spec, what, "volumes")):
         source = item.get("image")
         if source is None:
             continue
         if not isinstance(source, dict):
             raise BadReviewError(f"{what}.spec.volumes has an image that is no object")
-        reference, path = source.get("reference"), f"{what}.spec.volumes"
-        yield from _use("image volume", item, reference, path, strict=strict)
+        role, path = "image volume", f"/spec/volumes/{number}/image/reference"
+        if image := _image(role, source.get("reference"), f"{what}.spec.volumes", strict=strict):
+            yield ImageUse(role, _text(item, "name"), image, path)
 
 
-def _use(
-    role: str, item: Mapping[str, Any], image: Any, path: str, *, strict: bool
-) -> Iterator[ImageUse]:
+def _image(role: str, image: Any, what: str, *, strict: bool) -> str:
     if image is None or image == "":
         if strict:
-            raise BadReviewError(f"{path} has a {role} without an image")
-        return
+            raise BadReviewError(f"{what} has a {role} without an image")
+        return ""
     if not isinstance(image, str):
-        raise BadReviewError(f"{path} has a {role} whose image is no text")
-    yield ImageUse(role, _text(item, "name"), image)
+        raise BadReviewError(f"{what} has a {role} whose image is no text")
+    return image
 
 
 def _items(spec: Mapping[str, Any], what: str, key: str) -> list[Mapping[str, Any]]:

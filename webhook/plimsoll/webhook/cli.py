@@ -79,6 +79,12 @@ _DEFAULT = Settings()
     help="ValidatingWebhookConfiguration that is told of the own authority.",
 )
 @click.option(
+    "--mutating-configuration",
+    default=_DEFAULT.mutating_configuration,
+    show_default=False,
+    help="MutatingWebhookConfiguration by which pods get digests; without it none does.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
@@ -106,6 +112,7 @@ def webhook(  # noqa: PLR0913  one parameter for each option
     tls_secret: str,
     service: str,
     configuration: str,
+    mutating_configuration: str,
     log_level: str,
 ) -> None:
     """Run the admission webhook.
@@ -140,5 +147,6 @@ def webhook(  # noqa: PLR0913  one parameter for each option
         tls_secret=tls_secret,
         service=service,
         configuration=configuration,
+        mutating_configuration=mutating_configuration,
     )
     asyncio.run(run(settings, KubeConfig.load()))

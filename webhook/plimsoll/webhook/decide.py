@@ -87,6 +87,7 @@ class _Asked:
     """Whether a policy of the cluster matches; one of a namespace admits nothing."""
 
     notes: tuple[str, ...] = ()
+    pin: bool = False
 
 
 class Decider:
@@ -107,8 +108,13 @@ class Decider:
         self._verifier = verifier
         self._secrets = secrets
 
-    async def decide(self, review: Review) -> Decision:
-        """Answer one review; every fault on the way is a refusal."""
+    async def decide(self, review: Review, *, pin: bool = False) -> Decision:
+        """Answer one review; every fault on the way is a refusal.
+
+        Args:
+            review: the question.
+            pin: judge images without a digest as if they had the one that they stand for now.
+        """
         if not review.images:
             return Decision(allowed=True)
         if not self._source.ready:
@@ -119,7 +125,9 @@ class Decider:
         logins = _Once(lambda: self._access(review))
         # An image that stands in several containers is judged once.
         images = dict.fromkeys(use.image for use in review.images)
-        asked = [self._image(image, review, policies, logins, until) for image in images]
+        asked = [
+            self._image(_asked(image, review, policies, pin=pin), logins, until) for image in images
+        ]
         # Most pods have one image: it needs no task of its own.
         checked = await asyncio.gather(*asked) if len(asked) > 1 else [await asked[0]]
         refusals = tuple(line for one in checked for line in one.verdict.refusals)
@@ -133,16 +141,9 @@ class Decider:
             undecided=any(one.undecided for one in checked),
         )
 
-    async def _image(
-        self, image: str, review: Review, policies: PolicySet, logins: _Once, until: float
-    ) -> _Checked:
-        try:
-            reference = _parsed(image)
-        except InvalidReferenceError as error:
-            lines = (f"image {image} is refused: {error}",)
-            verdict = ImageVerdict(lines) if review.is_pod else ImageVerdict(warnings=lines)
-            return _Checked(verdict, image)
-        asked = _asked(image, reference, review, policies)
+    async def _image(self, asked: _Asked | _Checked, logins: _Once, until: float) -> _Checked:
+        if isinstance(asked, _Checked):
+            return asked
         stage = Stage()
         try:
             judged = self._remembered(asked)
@@ -157,7 +158,7 @@ class Decider:
         except Error as error:
             return self._undecided(asked, str(error))
         except Exception as error:
-            log.exception("defect", image=image)
+            log.exception("defect", image=asked.image)
             why = f"a defect of the webhook ({type(error).__name__}); its log says more"
             return self._undecided(asked, why)
         return self._concluded(asked, judged)
@@ -173,9 +174,12 @@ class Decider:
         if any(map(needs_evidence, asked.matching)):
             stage.what = "the pod's pull secrets from the Kubernetes API"
             access = await logins()
-        return await self._verifier.judge(
-            asked.image, asked.reference, asked.matching, access, stage
-        )
+        written, reference = asked.image, asked.reference
+        if asked.pin and reference.digest is None and any(map(_wants_digest, asked.matching)):
+            digest = await self._verifier.resolve(reference, access, stage)
+            # What is judged is what the pod gets, wherever the tag points by then.
+            written, reference = f"{written}@{digest}", reference.with_digest(digest)
+        return await self._verifier.judge(written, reference, asked.matching, access, stage)
 
     def _concluded(self, asked: _Asked, judged: Judged) -> _Checked:
         verdict = ImageVerdict(warnings=asked.notes)
@@ -210,12 +214,22 @@ class Decider:
         )
 
 
-def _asked(image: str, reference: Reference, review: Review, policies: PolicySet) -> _Asked:
+def _wants_digest(policy: CompiledPolicy) -> bool:
+    return needs_evidence(policy) or bool(policy.rules.digest and not policy.fault)
+
+
+def _asked(image: str, review: Review, policies: PolicySet, *, pin: bool) -> _Asked | _Checked:
     """Find the policies for an image, less those that an exception takes away."""
+    try:
+        reference = _parsed(image)
+    except InvalidReferenceError as error:
+        lines = (f"image {image} is refused: {error}",)
+        verdict = ImageVerdict(lines) if review.is_pod else ImageVerdict(warnings=lines)
+        return _Checked(verdict, image)
     found = policies.matching(reference, review)
     covered = any(not policy.namespace for policy in found)
     if not policies.exceptions:
-        return _Asked(image, reference, review, found, covered)
+        return _Asked(image, reference, review, found, covered, pin=pin)
     now = datetime.now(UTC)
     left: list[CompiledPolicy] = []
     notes: list[str] = []
@@ -225,7 +239,7 @@ def _asked(image: str, reference: Reference, review: Review, policies: PolicySet
             left.append(policy)
         else:
             notes.append(exception.told(image, policy.name))
-    return _Asked(image, reference, review, left, covered, tuple(notes))
+    return _Asked(image, reference, review, left, covered, tuple(notes), pin)
 
 
 class _Once:

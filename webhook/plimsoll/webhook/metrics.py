@@ -48,15 +48,24 @@ class Metrics:
             ["policy", "verdict"],
             registry=self.registry,
         )
+        self._pinned = Counter(
+            "plimsoll_webhook_pinned_images",
+            "Images of pods that were given the digest that was judged.",
+            registry=self.registry,
+        )
         self.registry.register(_Live(verifier, source))
 
-    def count(self, resource: str, operation: str, decision: Decision, seconds: float) -> None:
+    def count(
+        self, resource: str, operation: str, decision: Decision, seconds: float, pinned: int = 0
+    ) -> None:
         """Count one answer."""
         verdict = "allowed" if decision.allowed else "denied"
         if decision.undecided:
             verdict = "undecided"
         self._requests.labels(resource, operation, verdict).inc()
         self._seconds.labels(verdict).observe(seconds)
+        if pinned:
+            self._pinned.inc(pinned)
         for one in decision.verdicts:
             self._policies.labels(one.policy, "passed" if one.passed else "failed").inc()
 

@@ -72,7 +72,9 @@ async def run(settings: Settings, config: KubeConfig, stop: asyncio.Event | None
 
         decider = Decider(settings, store, verifier, secrets)
         admission = web.AppRunner(
-            admission_app(AdmissionHandler(decider, metrics)),
+            admission_app(
+                AdmissionHandler(decider, metrics), pins=bool(settings.mutating_configuration)
+            ),
             access_log=None,
             shutdown_timeout=settings.timeout,
         )

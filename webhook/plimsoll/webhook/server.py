@@ -1,4 +1,4 @@
-"""The HTTP side: ``POST /validate`` over TLS; health and metrics on a plain port beside it."""
+"""The HTTP side: reviews over TLS; health and metrics on a plain port beside it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import structlog
 from aiohttp import web
 
 from plimsoll.webhook import admission
+from plimsoll.webhook.answers import answer
 from plimsoll.webhook.body import MAX_BODY, decode
 from plimsoll.webhook.decide import Decision
 from plimsoll.webhook.errors import BadReviewError
+from plimsoll.webhook.pin import patch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from plimsoll.webhook.admission import Review
     from plimsoll.webhook.decide import Decider, PolicySource
@@ -22,16 +24,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("plimsoll.webhook")
 
-_JSON = "application/json"
-#: The API server cuts longer warnings, and drops what is over 4096 characters in all.
-_WARNING_LENGTH = 256
-_MAX_WARNINGS = 15
-_MAX_MESSAGE = 16_000
-_MAX_AUDIT = 4_000
-
 
 class AdmissionHandler:
-    """Answers ``POST /validate``.
+    """Answers ``POST /validate`` and ``POST /mutate``.
 
     Args:
         decider: makes the decisions.
@@ -44,6 +39,13 @@ class AdmissionHandler:
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer one AdmissionReview; what cannot be answered with its uid is a 400."""
+        return await self._answer(request, pin=False)
+
+    async def mutate(self, request: web.Request) -> web.Response:
+        """The same, and put digests into what is admitted."""
+        return await self._answer(request, pin=True)
+
+    async def _answer(self, request: web.Request, *, pin: bool) -> web.Response:
         begin = time.perf_counter()
         uid = ""
         try:
@@ -56,18 +58,26 @@ class AdmissionHandler:
                 return web.Response(status=400, text=f"{error}\n")
             refused = Decision(allowed=False, refusals=(str(error),))
             self._metrics.count("", "", refused, time.perf_counter() - begin)
-            return _response(uid, refused)
-        decision = await self._decider.decide(review)
+            return _response(answer(uid, refused))
+        decision = await self._decider.decide(review, pin=pin)
+        changes = patch(review, decision) if pin else []
         seconds = time.perf_counter() - begin
-        self._metrics.count(review.resource, review.operation, decision, seconds)
-        _log(review, decision, seconds)
-        return _response(uid, decision)
+        self._metrics.count(review.resource, review.operation, decision, seconds, len(changes))
+        _log(review, decision, seconds, pinned=len(changes))
+        return _response(answer(uid, decision, changes))
 
 
-def admission_app(handler: AdmissionHandler) -> web.Application:
-    """The application behind TLS."""
+def admission_app(handler: AdmissionHandler, *, pins: bool = False) -> web.Application:
+    """The application behind TLS.
+
+    Args:
+        handler: answers.
+        pins: whether it changes pods too.
+    """
     app = web.Application(client_max_size=MAX_BODY)
     app.router.add_post("/validate", handler.handle)
+    if pins:
+        app.router.add_post("/mutate", handler.mutate)
     return app
 
 
@@ -104,40 +114,11 @@ def health_app(
     return app
 
 
-def _response(uid: str, decision: Decision) -> web.Response:
-    warnings = [
-        line if len(line) <= _WARNING_LENGTH else f"{line[: _WARNING_LENGTH - 1]}…"
-        for line in decision.warnings[:_MAX_WARNINGS]
-    ]
-    audit = {"verdict": "allowed" if decision.allowed else "denied"}
-    if decision.digests:
-        audit["images"] = " ".join(f"{image}={digest}" for image, digest in decision.digests)
-        audit["policies"] = " ".join(sorted({one.policy for one in decision.verdicts}))
-    failed = [one for one in decision.verdicts if not one.passed]
-    if failed:
-        audit["failures"] = "; ".join(f"{one.policy}: {one.reason}" for one in failed)[:_MAX_AUDIT]
-    body = admission.answer(
-        uid,
-        allowed=decision.allowed,
-        message=_message(decision.refusals),
-        warnings=warnings,
-        audit=audit,
-    )
-    return web.Response(body=body, content_type=_JSON)
+def _response(body: bytes) -> web.Response:
+    return web.Response(body=body, content_type="application/json")
 
 
-def _message(refusals: Sequence[str]) -> str:
-    """One line for each refusal, as many as fit."""
-    text = "\n".join(refusals)
-    if len(text) <= _MAX_MESSAGE:
-        return text
-    kept = text[:_MAX_MESSAGE].split("\n")[:-1] or [text[:_MAX_MESSAGE]]
-    if rest := len(refusals) - len(kept):
-        kept.append(f"and {rest} more; the webhook's log has all of them")
-    return "\n".join(kept)
-
-
-def _log(review: Review, decision: Decision, seconds: float) -> None:
+def _log(review: Review, decision: Decision, seconds: float, *, pinned: int) -> None:
     log.info(
         "decision",
         allowed=decision.allowed,
@@ -152,6 +133,7 @@ def _log(review: Review, decision: Decision, seconds: float) -> None:
         images=[use.image for use in review.images],
         digests=[digest for _, digest in decision.digests],
         policies=sorted({one.policy for one in decision.verdicts}),
+        pinned=pinned,
         generation=decision.generation,
         refusals=list(decision.refusals),
         warnings=list(decision.warnings),

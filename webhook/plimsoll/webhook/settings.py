@@ -67,6 +67,10 @@ class Settings:
     service: str = "plimsoll-webhook"
     """Service in front of the webhook; its name stands in the certificate."""
 
+    mutating_configuration: str = ""
+    """MutatingWebhookConfiguration that sends new pods to ``/mutate`` to get digests; empty: the
+    webhook changes nothing."""
+
     configuration: str = "plimsoll-webhook"
     """ValidatingWebhookConfiguration that gets the authority's certificate."""
 

@@ -16,7 +16,7 @@ from plimsoll.webhook.errors import NotConfiguredError
 from plimsoll.webhook.memfile import memory_files
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from plimsoll.kube.client import KubeClient
@@ -97,12 +97,11 @@ class SelfManaged:
         self._names = [f"{service}.{namespace}.svc", f"{service}.{namespace}.svc.cluster.local"]
         self._secrets = f"/api/v1/namespaces/{namespace}/secrets"
         self._secret = settings.tls_secret
-        self._configuration = (
-            "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/"
-            f"{settings.configuration}"
-        )
-        self.armed = asyncio.Event()
-        """Set once the API server knows the authority."""
+        base = "/apis/admissionregistration.k8s.io/v1"
+        self._places = [f"{base}/validatingwebhookconfigurations/{settings.configuration}"]
+        if settings.mutating_configuration:
+            name = settings.mutating_configuration
+            self._places.append(f"{base}/mutatingwebhookconfigurations/{name}")
 
     async def run(self) -> None:
         """Look after it until cancelled."""
@@ -123,29 +122,26 @@ class SelfManaged:
             KubeError: the API server refused or did not answer.
         """
         secret = await self._read_secret()
-        configuration = await self._read_configuration()
+        configurations = {place: await self._maybe(place) for place in self._places}
         data = {} if secret is None else _decoded(secret)
         identity = Identity.from_data(data)
-        wanted = renewed(identity, self._names, _told(configuration), utc_now())
+        wanted = renewed(identity, self._names, _told(configurations.values()), utc_now())
         if wanted is not identity:
             await self._write_secret(secret, wanted)
             return True
         if self._serving.use(wanted.certificate, wanted.key):
             log.info("certificate loaded", secret=self._secret)
-        if configuration is None:
-            log.warning("no webhook configuration to arm", path=self._configuration)
-            return False
-        if _told(configuration) == wanted.bundle:
-            self.armed.set()
-            return False
-        await self._tell(configuration, wanted.bundle)
-        return True
+        told = False
+        for place, found in configurations.items():
+            if found is None:
+                log.warning("no webhook configuration to arm", path=place)
+            elif _told([found]) != wanted.bundle:
+                await self._tell(place, found, wanted.bundle)
+                told = True
+        return told
 
     async def _read_secret(self) -> dict[str, Any] | None:
         return await self._maybe(f"{self._secrets}/{self._secret}")
-
-    async def _read_configuration(self) -> dict[str, Any] | None:
-        return await self._maybe(self._configuration)
 
     async def _maybe(self, path: str) -> dict[str, Any] | None:
         try:
@@ -178,7 +174,7 @@ class SelfManaged:
             if error.status != 409:
                 raise
 
-    async def _tell(self, configuration: Mapping[str, Any], bundle: bytes) -> None:
+    async def _tell(self, place: str, configuration: Mapping[str, Any], bundle: bytes) -> None:
         """Write the bundle into every webhook of the configuration, by JSON patch of that field."""
         text = base64.b64encode(bundle).decode()
         version = configuration["metadata"]["resourceVersion"]
@@ -190,8 +186,8 @@ class SelfManaged:
             for index in range(len(configuration.get("webhooks") or []))
         ]
         try:
-            await self._api.json_patch(self._configuration, patch)
-            log.info("API server told of the authority", path=self._configuration)
+            await self._api.json_patch(place, patch)
+            log.info("API server told of the authority", path=place)
         except KubeError as error:
             if error.status not in {409, 422}:
                 raise
@@ -201,8 +197,8 @@ def _decoded(secret: Mapping[str, Any]) -> dict[str, bytes]:
     return {key: base64.b64decode(value) for key, value in (secret.get("data") or {}).items()}
 
 
-def _told(configuration: Mapping[str, Any] | None) -> bytes:
-    """The bundle that all webhooks of the configuration have; empty if they differ."""
-    webhooks = (configuration or {}).get("webhooks") or []
+def _told(configurations: Iterable[Mapping[str, Any] | None]) -> bytes:
+    """The bundle that all webhooks of all configurations have; empty if they differ."""
+    webhooks = [hook for one in configurations if one for hook in one.get("webhooks") or []]
     found = {(one.get("clientConfig") or {}).get("caBundle") or "" for one in webhooks}
     return base64.b64decode(found.pop()) if len(found) == 1 else b""

@@ -156,8 +156,7 @@ class Verifier:
         """
         digest = reference.digest or ""
         if not digest and any(map(needs_evidence, policies)):
-            stage.what = f"registry {reference.registry}, asked what {reference} is"
-            digest = await self._resolve(reference, access)
+            digest = await self.resolve(reference, access, stage)
         image = f"{written}@{digest}" if digest and not reference.digest else written
         keys = [
             (policy.fingerprint, reference.name, digest, access.fingerprint) for policy in policies
@@ -175,7 +174,10 @@ class Verifier:
                 verdicts[number] = verdict
         return Judged(image, digest, tuple(one for one in verdicts if one is not None))
 
-    async def _resolve(self, reference: Reference, access: Access) -> str:
+    async def resolve(self, reference: Reference, access: Access, stage: Stage) -> str:
+        """The digest that a tag names now. Raises as ``judge`` does."""
+        stage.what = f"registry {reference.registry}, asked what {reference} is"
+
         async def ask() -> str:
             client = self._registries.client(reference.registry, access)
             return (await self._bounded(client.resolve(reference))).digest
