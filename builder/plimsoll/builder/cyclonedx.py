@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from datetime import datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from cyclonedx.model import ExternalReference, ExternalReferenceType, HashAlgorithm, HashType, XsUri
+from cyclonedx.model import (
+    ExternalReference,
+    ExternalReferenceType,
+    HashAlgorithm,
+    HashType,
+    Property,
+    XsUri,
+)
 from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.model.contact import OrganizationalEntity
@@ -22,6 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 CYCLONEDX_MEDIA_TYPE = "application/vnd.cyclonedx+json"
+#: Property of a component: the source package that it was built from.
+ORIGIN = "plimsoll:origin"
+_BUILT_FROM = re.compile(r"built from (\S+)(?: at \S+)?")
 _UNKNOWN = {"", "NOASSERTION", "NONE"}
 _TYPES = {
     "APPLICATION": ComponentType.APPLICATION,
@@ -108,6 +119,7 @@ def _component(item: dict[str, Any]) -> Component:
         ),
         None,
     )
+    built = _BUILT_FROM.fullmatch(item.get("sourceInfo") or "")
     licence = _known(item.get("licenseDeclared")) or _known(item.get("licenseConcluded"))
     return Component(
         bom_ref=item["SPDXID"],
@@ -120,6 +132,7 @@ def _component(item: dict[str, Any]) -> Component:
         copyright=_known(item.get("copyrightText")) or None,
         supplier=_organization(item.get("supplier")),
         hashes=_hashes(item),
+        properties=[Property(name=ORIGIN, value=built[1])] if built else (),
         licenses=[LicenseExpression(licence)] if licence else None,
         external_references=[
             ExternalReference(type=kind, url=XsUri(url))

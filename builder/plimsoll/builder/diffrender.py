@@ -25,7 +25,7 @@ Row = tuple[str, str, str]
 def text(difference: Difference) -> str:
     """One line per difference: ``+`` came, ``-`` went, ``~`` changed."""
     signs = {"added": "+", "removed": "-", "changed": "~"}
-    lines = [f"from {_clean(difference.before)}", f"to   {_clean(difference.after)}"]
+    lines = [f"from {clean(difference.before)}", f"to   {clean(difference.after)}"]
     for title, rows in _sections(difference):
         if rows:
             lines += ["", f"{title} ({len(rows)})"]
@@ -44,8 +44,8 @@ def html(difference: Difference) -> str:
             "content=\"default-src 'none'; style-src 'unsafe-inline'\">"
         ),
         f"<title>Differences</title><style>{_STYLE}</style><h1>Differences</h1>",
-        f"<p>from <code>{escape(_clean(difference.before))}</code><br>",
-        f"to <code>{escape(_clean(difference.after))}</code></p>",
+        f"<p>from <code>{escape(clean(difference.before))}</code><br>",
+        f"to <code>{escape(clean(difference.after))}</code></p>",
     ]
     for title, rows in _sections(difference):
         if not rows:
@@ -64,7 +64,7 @@ def html(difference: Difference) -> str:
 def _sections(difference: Difference) -> Iterator[tuple[str, list[Row]]]:
     yield "Packages", _rows(difference.packages)
     changed = [
-        ("changed", _clean(name), f"{a} → {b} packages")
+        ("changed", clean(name), f"{a} → {b} packages")
         for name, (a, b) in difference.licences.items()
     ]
     yield "Licences", changed
@@ -78,10 +78,10 @@ def _sections(difference: Difference) -> Iterator[tuple[str, list[Row]]]:
 def _rows(section: Section | None) -> list[Row]:
     if section is None:
         return []
-    rows = [("added", _clean(n), _values(v)) for n, v in section.added.items()]
-    rows += [("removed", _clean(n), _values(v)) for n, v in section.removed.items()]
+    rows = [("added", clean(n), _values(v)) for n, v in section.added.items()]
+    rows += [("removed", clean(n), _values(v)) for n, v in section.removed.items()]
     rows += [
-        ("changed", _clean(n), ", ".join(_change(k, a, b) for k, (a, b) in fields.items()))
+        ("changed", clean(n), ", ".join(_change(k, a, b) for k, (a, b) in fields.items()))
         for n, fields in section.changed.items()
     ]
     return rows
@@ -89,16 +89,16 @@ def _rows(section: Section | None) -> list[Row]:
 
 def _values(fields: dict[str, Any]) -> str:
     shown = [fields.get(key) for key in ("version", "value", "type", "size")]
-    return " ".join(_clean(str(value)) for value in shown if value not in {None, ""})
+    return " ".join(clean(str(value)) for value in shown if value not in {None, ""})
 
 
 def _change(key: str, before: Any, after: Any) -> str:
     if key == "content" and all(re.fullmatch("[0-9a-f]{64}", str(x)) for x in (before, after)):
         return "content"
     prefix = "" if key in {"version", "value"} else f"{key} "
-    return f"{prefix}{_clean(str(before))} → {_clean(str(after))}"
+    return f"{prefix}{clean(str(before))} → {clean(str(after))}"
 
 
-def _clean(value: str) -> str:
+def clean(value: str) -> str:
     """Without what could steer a terminal or turn the reading direction."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", value)

@@ -222,7 +222,6 @@ def _package(  # noqa: PLR0913, PLR0917  (what a merge needs)
         "supplier": supplier,
         "copyrightText": NO_ASSERTION,
         "primaryPackagePurpose": "APPLICATION",
-        "sourceInfo": f"built from {info.origin} at {info.commit}" if info.commit else "",
     }
     entry = {key: value for key, value in entry.items() if value != ""}
     _complete(entry, package, system)
@@ -240,6 +239,10 @@ def _complete(entry: dict[str, Any], package: Listed, system: System) -> None:
         purl = apk_purl(system.id, info.name, info.version, info.arch)
         references.append(purl_reference(purl))
     entry["externalRefs"] = references
+    if info.origin and not entry.get("sourceInfo"):
+        # Security databases list origins, not the packages that were split off.
+        commit = f" at {info.commit}" if info.commit else ""
+        entry["sourceInfo"] = f"built from {info.origin}{commit}"
     if checksums:
         entry["checksums"] = checksums
 

@@ -37,6 +37,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "policy": ("plimsoll.webhook.policycli:policy", "Check policies, and try them on images."),
     "publish": ("plimsoll.builder.cli.build:publish", "Build an image and push it."),
     "sbom": ("plimsoll.builder.cli.sbom:sbom", "Write the bill of materials of an image."),
+    "scan": (
+        "plimsoll.builder.cli.imagescan:scan_command",
+        "Look up the known vulnerabilities of an image, an SBOM or a lock.",
+    ),
     "show-config": (
         "plimsoll.builder.cli.lock:show_config",
         "Show a configuration with its includes.",
