@@ -101,6 +101,10 @@ GROUPS: dict[str, Group] = {
         module="helm.sh/helm/v3",
         stamp=("helm.sh/helm/v3/internal/version.version={version}",),
     ),
+    "languages": Group(
+        {"cue": "cuelang.org/go/cmd/cue", "opa": "github.com/open-policy-agent/opa"},
+        cold="2 minutes",
+    ),
     "coredns": Group(
         {"coredns": "github.com/coredns/coredns"},
         cold="3 minutes",

@@ -58,6 +58,8 @@ class VerifiedAttestation:
 
     statement_type: str = ""
     source: str = ""
+    payload: bytes = field(default=b"", repr=False)
+    """The signed statement: the exact bytes."""
 
 
 @dataclass(frozen=True, slots=True)

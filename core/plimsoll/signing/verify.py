@@ -167,6 +167,7 @@ def _statement_fact(envelope: Envelope, identity: Identity, digest: str, source:
         predicate=statement.predicate,
         statement_type=statement.type,
         source=source,
+        payload=envelope.payload,
     )
 
 

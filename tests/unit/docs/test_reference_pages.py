@@ -24,7 +24,6 @@ from plimsoll.api.policy import ClusterImagePolicySpec
 from plimsoll.api.policycheck import read_spec
 from plimsoll.builder.config import parse_config
 from plimsoll.cli.main import cli
-from plimsoll.webhook.policies import unsupported
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCS = ROOT / "docs"
@@ -111,39 +110,6 @@ def test_every_reason_of_the_operator_is_documented(module):
     given_another_name = {"OOMKilled"}
     missing = {word for word in words - NO_REASONS - given_another_name if f"`{word}`" not in text}
     assert missing == set()
-
-
-# --- what policies cannot ask for yet -------------------------------------------------------------
-
-PEM = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"
-IDENTITY = {"issuer": "https://issuer.example", "subject": "somebody"}
-RULE = {"type": "rego", "data": "package sigstore"}
-#: Authorities and fields beside them, of which each asks for something of its own.
-POLICIES = [
-    ({"keyless": {"url": "https://fulcio.example", "identities": [IDENTITY]}}, {}),
-    ({"key": {"kms": "hashivault://key"}}, {}),
-    ({"key": {"data": PEM}, "ctlog": {"url": "https://rekor.example"}}, {}),
-    ({"key": {"data": PEM}, "rfc3161timestamp": {"trustRootRef": "root"}}, {}),
-    ({"key": {"data": PEM}}, {"policy": RULE}),
-    (
-        {
-            "key": {"data": PEM},
-            "attestations": [{"name": "a", "predicateType": "spdxjson", "policy": RULE}],
-        },
-        {},
-    ),
-]
-
-
-def test_what_policies_cannot_ask_for_is_told():
-    section = (DOCS / "policies.md").read_text().partition("## Not supported")[2]
-    told = set(re.findall(r"^- `(spec\.[^`]+)`", section.partition("\n## ")[0], re.MULTILINE))
-    found = set()
-    for authority, more in POLICIES:
-        spec = {"images": [{"glob": "**"}], "authorities": [authority], **more}
-        for line in unsupported(read_spec(spec)):
-            found.add(re.sub(r"\[\d+\]", "[]", line.split(" ")[0]))
-    assert told == found
 
 
 # --- what is not there ----------------------------------------------------------------------------

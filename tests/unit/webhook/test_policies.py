@@ -6,7 +6,8 @@ from plimsoll.oci.reference import Reference
 from plimsoll.signing.privatekey import generate_key
 from plimsoll.webhook.admission import read
 from plimsoll.webhook.authorities import Secrets
-from plimsoll.webhook.policies import Needs, compile_policy, needs_of
+from plimsoll.webhook.needs import Needs, needs_of
+from plimsoll.webhook.policies import compile_policy
 from plimsoll.webhook.policyset import PolicySet
 from webhooks import key_policy, pod, review
 
@@ -46,9 +47,12 @@ _KEYLESS = {"keyless": {"trustRootRef": "r", "identities": [{"issuer": "i", "sub
                     {"name": "a", "predicateType": "spdx", "policy": {"type": "cue", "data": "x"}}
                 ]
             ),
-            "attestations[0].policy (a rule in cue)",
+            "attestations[0].policy: rules in cue are not evaluated here",
         ),
-        ({**_authority(), "policy": {"type": "rego", "data": "x"}}, "spec.policy (a rule in rego)"),
+        (
+            {**_authority(), "policy": {"type": "rego", "data": "x"}},
+            "spec.policy: rules in rego are not evaluated here",
+        ),
         (_authority(source=[{"oci": "https://x"}]), "authorities[0].source[0].oci"),
     ],
 )

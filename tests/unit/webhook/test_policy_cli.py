@@ -51,11 +51,19 @@ def test_every_fault_of_every_file_is_told(tmp_path):
         assert text in output
 
 
-def test_what_is_valid_and_not_supported_is_told():
+def test_what_is_valid_and_cannot_be_asked_here_is_told(monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
     spec = {**_GOOD, "policy": {"type": "rego", "data": "x"}}
     code, output = _run("validate", "-", stdin=json.dumps(_policy(spec)))
     assert code == 0
-    assert "it refuses what it matches: spec.policy (a rule in rego)" in output
+    assert "it refuses what it matches: spec.policy.type: rules in rego need the program" in output
+
+
+def test_a_rule_that_is_none_is_told():
+    spec = {**_GOOD, "policy": {"type": "cel", "data": "1 +"}}
+    code, output = _run("validate", "-", stdin=json.dumps(_policy(spec)))
+    assert code == 1
+    assert "invalid value: spec.policy.data: it is no rule in cel" in output
 
 
 @pytest.mark.parametrize(

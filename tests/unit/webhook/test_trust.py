@@ -18,7 +18,8 @@ from plimsoll.signing.items import BundleItem, Evidence
 from plimsoll.signing.privatekey import generate_key
 from plimsoll.signing.verify import verify
 from plimsoll.webhook.authorities import Secrets
-from plimsoll.webhook.policies import Needs, compile_policy, needs_of
+from plimsoll.webhook.needs import Needs, needs_of
+from plimsoll.webhook.policies import compile_policy
 from plimsoll.webhook.roots import TrustRoots, load_root
 from plimsoll.webhook.trust import KnownRoots, LoadedRoot, local_root, parsed_root, public_root
 from shared_data import shared

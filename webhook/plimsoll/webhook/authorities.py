@@ -46,6 +46,14 @@ class Secrets:
     data: Mapping[str, Mapping[str, bytes] | None]
 
 
+@dataclass(frozen=True, slots=True)
+class KmsKey:
+    """A public key of a key management service, or why there is none."""
+
+    pem: bytes = b""
+    fault: str = ""
+
+
 @dataclass(slots=True)
 class AuthorityCompiler:
     """Makes the authorities of one policy.
@@ -54,12 +62,14 @@ class AuthorityCompiler:
         group: API group of the policy.
         secrets: for keys.
         trust: for trust roots.
+        kms: reference → key.
         used: fingerprints of all that verdicts will rest on.
     """
 
     group: str
     secrets: Secrets
     trust: Trust
+    kms: Mapping[str, KmsKey] = field(default_factory=dict)
     used: list[str] = field(default_factory=list)
 
     def compile(self, authority: Authority) -> Trusted:
@@ -123,6 +133,8 @@ class AuthorityCompiler:
         if ca_cert is not None:
             base = self._root(path, name) if name else TrustRoot()
             own = f"{path}.ca-cert"
+            if ca_cert.kms is not None:
+                raise ValueError(f"{own}.kms: no such service has certificates; give data")
             try:
                 chain = authority_from_pem(self._pem(own, ca_cert).decode(errors="replace"))
             except InvalidTrustRootError as error:
@@ -142,7 +154,8 @@ class AuthorityCompiler:
     def _keys(self, key: Key | None) -> tuple[PublicKey, ...]:
         if key is None:
             return ()
-        path = ".key.data" if key.secret_ref is None else ".key.secretRef"
+        path = ".key.kms" if key.kms else ".key.data"
+        path = path if key.secret_ref is None else ".key.secretRef"
         try:
             return load_public_keys(self._pem(".key", key), hash_algorithm=key.hash_algorithm)
         except InvalidKeyError as error:
@@ -150,7 +163,7 @@ class AuthorityCompiler:
 
     def _pem(self, path: str, key: Key | CaCert) -> bytes:
         if key.kms is not None:
-            raise ValueError(f"{path}.kms is not supported by this version")
+            return self._from_kms(f"{path}.kms", key.kms)
         if key.secret_ref is None:
             return (key.data or "").encode()
         try:
@@ -159,6 +172,14 @@ class AuthorityCompiler:
             raise ValueError(f"{path}.secretRef: {error}") from error
         self.used.append(pem.hex())
         return pem
+
+    def _from_kms(self, path: str, reference: str) -> bytes:
+        found = self.kms.get(reference)
+        if found is None or not found.pem:
+            why = found.fault if found is not None else "the key was not asked for"
+            raise ValueError(f"{path}: {why}")
+        self.used.append(found.pem.hex())
+        return found.pem
 
 
 @dataclass(frozen=True, slots=True)

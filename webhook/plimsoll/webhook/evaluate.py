@@ -8,24 +8,31 @@ in mode ``warn`` can add a warning and nothing else.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from plimsoll.api.meta import GROUP
 from plimsoll.api.predicates import OPENVEX_TYPES, PROVENANCE_TYPES, SBOM_TYPES, VULN
-from plimsoll.signing.keyless import KeylessAuthority
+from plimsoll.oci.strictjson import dump
+from plimsoll.webhook.outcomes import (
+    AuthorityOutcome,
+    matches,
+    nothing,
+    outcome_of,
+    why_no_authority,
+)
 from plimsoll.webhook.provenancerules import provenance_failures
+from plimsoll.webhook.rules.document import Surroundings
 from plimsoll.webhook.sbomrules import sbom_failures
 from plimsoll.webhook.vulnrules import vulnerability_failures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from plimsoll.api.require import Require
     from plimsoll.signing.results import Verdict, VerifiedAttestation
-    from plimsoll.webhook.policies import CompiledAuthority, CompiledPolicy
+    from plimsoll.webhook.policies import CompiledPolicy
 
 NoMatch = Literal["allow", "warn", "deny"]
 
@@ -61,7 +68,10 @@ class ImageVerdict:
 
 
 def evaluate(
-    policy: CompiledPolicy, proven: Mapping[str, Verdict], now: datetime | None = None
+    policy: CompiledPolicy,
+    proven: Mapping[str, Verdict],
+    now: datetime | None = None,
+    surroundings: Surroundings | None = None,
 ) -> PolicyVerdict:
     """Judge one image by one policy.
 
@@ -70,8 +80,55 @@ def evaluate(
         proven: authority's name → what was verified for it. Each authority has its own verdict,
             made with its own keys from its own sources.
         now: UTC; the present by default.
+        surroundings: what a rule of the policy may be told beside the evidence.
     """
-    reason = "; ".join(_failures(policy, proven, now or datetime.now(UTC)))
+    return examine(policy, proven, now, surroundings).verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A verdict with all that led to it, for people who ask why."""
+
+    policy: CompiledPolicy
+    verdict: PolicyVerdict
+    outcomes: tuple[AuthorityOutcome, ...] = ()
+    unmet: tuple[str, ...] = ()
+    """What ``require`` asks for and the evidence does not say."""
+
+    ruling: str | None = None
+    """Why the rule of the policy is not satisfied; nothing if it is; ``None`` if nobody asked."""
+
+
+def examine(
+    policy: CompiledPolicy,
+    proven: Mapping[str, Verdict],
+    now: datetime | None = None,
+    surroundings: Surroundings | None = None,
+) -> Examined:
+    """Judge one image by one policy, see ``evaluate``, and keep what led to the verdict."""
+    if policy.fault:
+        reason = f"the policy itself cannot be honoured: {policy.fault}"
+        return Examined(policy, _verdict(policy, reason))
+    outcomes = tuple(outcome_of(one, proven.get(one.name)) for one in policy.authorities)
+    reasons: list[str] = []
+    told = False
+    # A policy without authorities only exists where the administrator allows it.
+    if outcomes and not any(one.passed for one in outcomes):
+        reasons.append(why_no_authority(outcomes, proven))
+        told = any(a.static is None and not a.attestations for a in policy.authorities)
+    unmet = tuple(_missing(policy, proven, told=told))
+    unmet += tuple(_unmet(policy.rules, list(proven.values()), now or datetime.now(UTC)))
+    reasons += unmet
+    ruling: str | None = None
+    if policy.rule is not None and not reasons:
+        document = {"authorityMatches": matches(outcomes)}
+        document |= (surroundings or Surroundings()).told(policy.rule)
+        ruling = policy.rule.judge(dump(document))
+        reasons += [f"its rule is not satisfied: {ruling}"] if ruling else []
+    return Examined(policy, _verdict(policy, "; ".join(reasons)), outcomes, unmet, ruling)
+
+
+def _verdict(policy: CompiledPolicy, reason: str) -> PolicyVerdict:
     return PolicyVerdict(
         policy.name, policy.group, policy.enforce, not reason, reason, policy.audit
     )
@@ -151,23 +208,13 @@ def by_tag(policy: CompiledPolicy) -> PolicyVerdict:
     )
 
 
-def _failures(
-    policy: CompiledPolicy, proven: Mapping[str, Verdict], now: datetime
-) -> Iterator[str]:
-    if policy.fault:
-        yield f"the policy itself cannot be honoured: {policy.fault}"
-        return
-    told = False
-    # A policy without authorities only exists where the administrator allows it.
-    if policy.authorities and not any(_passes(a, proven) for a in policy.authorities):
-        yield _why_no_authority(policy.authorities, proven)
-        told = any(a.static is None and not a.attestations for a in policy.authorities)
+def _missing(policy: CompiledPolicy, proven: Mapping[str, Verdict], *, told: bool) -> Iterator[str]:
+    """The kinds of evidence that are asked for and not there."""
     for kind in policy.require:
         if kind == "signature" and told:
             continue
         if not any(_has(kind, verdict) for verdict in proven.values()):
-            yield _nothing(_LABELS[kind], policy.authorities, proven)
-    yield from _unmet(policy.rules, list(proven.values()), now)
+            yield nothing(_LABELS[kind], policy.authorities, proven)
 
 
 def _unmet(rules: Require, verdicts: Sequence[Verdict], now: datetime) -> Iterator[str]:
@@ -192,17 +239,6 @@ def _unmet(rules: Require, verdicts: Sequence[Verdict], now: datetime) -> Iterat
         )
 
 
-def _passes(authority: CompiledAuthority, proven: Mapping[str, Verdict]) -> bool:
-    if authority.static is not None:
-        return authority.static == "pass"
-    verdict = proven.get(authority.name)
-    if verdict is None:
-        return False
-    if not authority.attestations:
-        return bool(verdict.signatures)
-    return all(verdict.attestations_of(kind) for _, kind in authority.attestations)
-
-
 _LABELS = {
     "signature": "signature",
     "sbom": "SBOM",
@@ -225,45 +261,3 @@ def _has(kind: str, verdict: Verdict) -> bool:
         one.predicate_type in types and isinstance(one.predicate, dict) and one.predicate
         for one in verdict.attestations
     )
-
-
-def _why_no_authority(
-    authorities: Sequence[CompiledAuthority], proven: Mapping[str, Verdict]
-) -> str:
-    real = [a for a in authorities if a.static is None]
-    if not real:
-        return next((a.message for a in authorities if a.message), "it refuses such images")
-    signers = [a for a in real if not a.attestations]
-    reasons = [_nothing("signature", signers, proven)] if signers else []
-    for authority in real:
-        verdict = proven.get(authority.name)
-        reasons += [
-            _nothing(f'attestation "{name}" ({kind})', [authority], proven)
-            for name, kind in authority.attestations
-            if verdict is None or not verdict.attestations_of(kind)
-        ]
-    return " and ".join(reasons)
-
-
-def _nothing(
-    what: str, authorities: Iterable[CompiledAuthority], proven: Mapping[str, Verdict]
-) -> str:
-    """``no signature by key "ci" (found 1: the signature is not by the key)``."""
-    real = [authority for authority in authorities if authority.static is None]
-    names = [authority.name for authority in real]
-    keys = not any(isinstance(authority.trusted, KeylessAuthority) for authority in real)
-    if len(names) == 1:
-        text = f'no {what} by {"key" if keys else "identity"} "{names[0]}"'
-    else:
-        text = f"no {what} by any {'key of ' if keys else 'of '}"
-        text += ", ".join(f'"{name}"' for name in names)
-    verdicts = [proven[name] for name in names if name in proven]
-    # The same piece of evidence is rejected once for each authority.
-    rejected = {(r.source, r.reason): r for verdict in verdicts for r in verdict.rejections}
-    sources = {source for source, _ in rejected}
-    if not rejected:
-        others = sum(len(v.signatures) + len(v.attestations) for v in verdicts)
-        return f"{text} (found {others} other)" if others else f"{text} (found none)"
-    counts = Counter(reason for _, reason in rejected)
-    reasons = "; ".join(reason for reason, _ in counts.most_common(3))
-    return f"{text} (found {len(sources)}: {reasons})"

@@ -26,15 +26,18 @@ from plimsoll.oci.errors import InvalidReferenceError
 from plimsoll.oci.reference import Reference
 from plimsoll.signing.statement import COSIGN_SIGN
 from plimsoll.webhook.authorities import AuthorityCompiler, Secrets
+from plimsoll.webhook.needs import beyond_a_namespace, rules_of
+from plimsoll.webhook.rules.text import RuleCompiler, Texts
 from plimsoll.webhook.selectors import Target, compile_target
-from plimsoll.webhook.trust import DEFAULT, KnownRoots
+from plimsoll.webhook.trust import KnownRoots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from plimsoll.api.authority import Authority
-    from plimsoll.api.policy import ClusterImagePolicySpec
     from plimsoll.signing.authority import Authority as Trusted
+    from plimsoll.webhook.authorities import KmsKey
+    from plimsoll.webhook.rules.text import CompiledRule, Judges
     from plimsoll.webhook.trust import Trust
 
 Format = Literal["legacy", "bundle"]
@@ -69,6 +72,13 @@ class CompiledAuthority:
     attestations: tuple[tuple[str, str], ...] = ()
     """Name and predicate type of each attestation that must be there."""
 
+    rules: tuple[tuple[str, CompiledRule], ...] = ()
+    """Name of an attestation, and the rule that it must satisfy."""
+
+    def rule_of(self, name: str) -> CompiledRule | None:
+        """The rule that the attestation of a name must satisfy."""
+        return next((rule for one, rule in self.rules if one == name), None)
+
 
 @dataclass(frozen=True, slots=True)
 class CompiledPolicy:
@@ -95,6 +105,9 @@ class CompiledPolicy:
 
     rules: Require = NOTHING
     """What the evidence in ``require`` must say."""
+
+    rule: CompiledRule | None = None
+    """Rule over what all authorities found."""
 
     @property
     def sources(self) -> tuple[EvidenceSource, ...]:
@@ -144,23 +157,46 @@ def compile_policy(  # noqa: PLR0913  surroundings, by name
     namespace: str = "",
     trust: Trust | None = None,
     allow_no_authorities: bool = False,
+    engines: Judges | None = None,
+    texts: Texts | None = None,
+    kms: Mapping[str, KmsKey] | None = None,
 ) -> CompiledPolicy:
-    """Compile the ``spec`` of a policy object; never fails, see ``CompiledPolicy.fault``."""
+    """Compile the ``spec`` of a policy object; never fails, see ``CompiledPolicy.fault``.
+
+    Args:
+        name: of the object.
+        spec: as it stands in the object.
+        secrets: that hold keys.
+        group: API group of the object.
+        namespace: of a namespaced policy.
+        trust: finds trust roots.
+        allow_no_authorities: let a policy without authorities admit what it matches.
+        engines: evaluate rules in policy languages; blocks while rules are checked.
+        texts: rules that do not stand in the policy.
+        kms: public keys of key management services, by their references.
+    """
     try:
         model = read_spec(spec, allow_no_authorities=allow_no_authorities)
     except PolicyInvalidError as error:
         return broken_policy(name, spec, group, str(error), namespace)
-    faults = list(unsupported(model))
-    if namespace:
-        faults += _beyond_a_namespace(model)
+    faults = list(beyond_a_namespace(model)) if namespace else []
     authorities = []
-    compiler = AuthorityCompiler(group, secrets, trust or KnownRoots())
+    compiler = AuthorityCompiler(group, secrets, trust or KnownRoots(), kms or {})
+    ruler = RuleCompiler(engines, texts or Texts(), compiler.used)
+    rules: dict[str, CompiledRule] = {}
+    for path, text in () if faults else rules_of(model):
+        try:
+            rules[path] = ruler.compile(text)
+        except ValueError as error:
+            faults.append(f"{path}{error}")
     for index, authority in enumerate(model.authorities or []):
         try:
-            authorities.append(_authority(authority, index, compiler, as_pod=bool(namespace)))
+            made = _authority(authority, index, compiler, as_pod=bool(namespace))
         except ValueError as error:
-            text = f"spec.authorities[{index}]{error}"
-            faults += [] if any(text.startswith(one) for one in faults) else [text]
+            told = f"spec.authorities[{index}]{error}"
+            faults += [] if any(told.startswith(one) for one in faults) else [told]
+        else:
+            authorities.append(replace(made, rules=tuple(_rules(authority, index, rules))))
     policy = CompiledPolicy(
         name=name,
         group=group,
@@ -172,44 +208,11 @@ def compile_policy(  # noqa: PLR0913  surroundings, by name
         authorities=tuple(authorities),
         require=(model.require or NOTHING).wanted,
         rules=model.require or NOTHING,
+        rule=rules.get("spec.policy"),
         fingerprint="",
         fault="; ".join(faults),
     )
     return replace(policy, fingerprint=_fingerprint(policy, spec, compiler.used))
-
-
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What a policy takes from elsewhere."""
-
-    secrets: frozenset[str] = frozenset()
-    """Names of Secrets with keys and certificates."""
-
-    roots: frozenset[str] = frozenset()
-    """Names of trust roots, ``DEFAULT`` for the default one."""
-
-
-def needs_of(spec: Any) -> Needs:
-    """What a policy takes from elsewhere; nothing for an invalid policy."""
-    try:
-        model = read_spec(spec, allow_no_authorities=True)
-    except PolicyInvalidError:
-        return Needs()
-    secrets: set[str] = set()
-    roots: set[str] = set()
-    for authority in model.authorities or []:
-        keyless = authority.keyless
-        ca_cert = keyless.ca_cert if keyless is not None else None
-        secrets |= {
-            holder.secret_ref.name
-            for holder in (authority.key, ca_cert)
-            if holder is not None and holder.secret_ref is not None and holder.secret_ref.name
-        }
-        named = [part for part in (authority.ctlog, authority.rfc3161timestamp) if part is not None]
-        roots |= {part.trust_root_ref or DEFAULT for part in named}
-        if keyless is not None and (ca_cert is None or keyless.trust_root_ref):
-            roots.add(keyless.trust_root_ref or DEFAULT)
-    return Needs(frozenset(secrets), frozenset(roots))
 
 
 def broken_policy(
@@ -238,34 +241,6 @@ def broken_policy(
     return replace(policy, fingerprint=_fingerprint(policy, spec))
 
 
-def unsupported(spec: ClusterImagePolicySpec) -> Iterator[str]:
-    """What a valid policy asks for that this version cannot check."""
-    later = "is not supported by this version"
-    if spec.policy is not None:
-        yield f"spec.policy (a rule in {spec.policy.type}) {later}"
-    for index, authority in enumerate(spec.authorities or []):
-        path = f"spec.authorities[{index}]"
-        if authority.key is not None and authority.key.kms is not None:
-            yield f"{path}.key.kms {later}"
-        for number, attestation in enumerate(authority.attestations or []):
-            if attestation.policy is not None:
-                language = attestation.policy.type
-                yield f"{path}.attestations[{number}].policy (a rule in {language}) {later}"
-
-
-def _beyond_a_namespace(spec: ClusterImagePolicySpec) -> Iterator[str]:
-    """What would let a namespace reach into the webhook's own."""
-    for index, authority in enumerate(spec.authorities or []):
-        path = f"spec.authorities[{index}]"
-        ca_cert = authority.keyless.ca_cert if authority.keyless is not None else None
-        for field, holder in (("key", authority.key), ("keyless.ca-cert", ca_cert)):
-            if holder is not None and holder.secret_ref is not None:
-                yield f"{path}.{field}.secretRef is not read for a namespace; give data"
-        for number, source in enumerate(authority.source or []):
-            if source.signature_pull_secrets:
-                yield f"{path}.source[{number}].signaturePullSecrets are not read for a namespace"
-
-
 def _authority(
     authority: Authority, index: int, compiler: AuthorityCompiler, *, as_pod: bool
 ) -> CompiledAuthority:
@@ -284,6 +259,15 @@ def _authority(
             for entry in authority.attestations or []
         ),
     )
+
+
+def _rules(
+    authority: Authority, index: int, rules: Mapping[str, CompiledRule]
+) -> Iterator[tuple[str, CompiledRule]]:
+    for number, entry in enumerate(authority.attestations or []):
+        rule = rules.get(f"spec.authorities[{index}].attestations[{number}].policy")
+        if rule is not None:
+            yield entry.name or "", rule
 
 
 def _sources(authority: Authority, *, as_pod: bool) -> Iterator[EvidenceSource]:

@@ -34,7 +34,9 @@ def validate(files: tuple[Path, ...]) -> None:
     Exits 0 if all are valid; else 1, with the path of each wrong field.
     """
     from plimsoll.webhook.policyfiles import PolicyFileError, read_objects  # noqa: PLC0415
+    from plimsoll.webhook.rules.engines import Engines  # noqa: PLC0415
 
+    engines = Engines.found()
     failed = False
     for file in files:
         try:
@@ -44,13 +46,13 @@ def validate(files: tuple[Path, ...]) -> None:
             click.echo(f"{error}", err=True)
             continue
         for item in objects:
-            problems = item.check()
+            problems = item.check(engines)
             failed |= bool(problems)
             for problem in problems:
                 click.echo(f"{item.source}: {problem}", err=True)
             if not problems:
                 click.echo(f"{item.source}: {item.kind} {item.name} is valid")
-                for line in item.beyond():
+                for line in item.beyond(engines):
                     click.echo(f"{item.source}: it refuses what it matches: {line}", err=True)
     sys.exit(1 if failed else 0)
 

@@ -13,11 +13,13 @@ from plimsoll.api.policy import SIGSTORE_GROUP, SIGSTORE_VERSIONS
 from plimsoll.api.policycheck import PolicyInvalidError, read_spec
 from plimsoll.api.trustroot import read_trust_root_spec
 from plimsoll.errors import Error
-from plimsoll.webhook.policies import unsupported
+from plimsoll.webhook.needs import rules_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from plimsoll.webhook.rules.engines import Engines
 
 _VERSIONS = {
     f"{GROUP}/{VERSION}",
@@ -44,22 +46,35 @@ class PolicyObject:
     name: str
     spec: Any
 
-    def check(self) -> list[str]:
-        """What is wrong with it; empty if nothing is."""
+    def check(self, engines: Engines | None = None) -> list[str]:
+        """What is wrong with it; empty if nothing is.
+
+        Args:
+            engines: try the rules that stand in it, in the languages that are spoken here.
+        """
         try:
             if self.kind == "TrustRoot":
                 read_trust_root_spec(self.spec)
-            else:
-                read_spec(self.spec)
+                return []
+            model = read_spec(self.spec)
         except PolicyInvalidError as error:
             return error.problems
-        return []
+        return [
+            f"invalid value: {path}.data: it is no rule in {rule.type}: {fault}"
+            for path, rule in rules_of(model)
+            if engines is not None and rule.type and rule.data and not engines.lack(rule.type)
+            if (fault := engines.check(rule.type, rule.data))
+        ]
 
-    def beyond(self) -> list[str]:
-        """What a valid policy asks for that this version cannot check, so that it refuses."""
+    def beyond(self, engines: Engines) -> list[str]:
+        """What a valid policy asks for that cannot be done here, so that it refuses."""
         if self.kind == "TrustRoot":
             return []
-        return list(unsupported(read_spec(self.spec)))
+        return [
+            f"{path}.type: {lack}"
+            for path, rule in rules_of(read_spec(self.spec))
+            if rule.type and (lack := engines.lack(rule.type))
+        ]
 
 
 def read_objects(path: Path) -> list[PolicyObject]:

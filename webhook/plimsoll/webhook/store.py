@@ -17,16 +17,13 @@ from plimsoll.kube.errors import KubeError
 from plimsoll.webhook.authorities import Secrets
 from plimsoll.webhook.condition import ready_patch
 from plimsoll.webhook.exceptions import CompiledException, compile_exception
+from plimsoll.webhook.externals import Externals
 from plimsoll.webhook.informer import Informer
-from plimsoll.webhook.policies import (
-    CompiledPolicy,
-    Needs,
-    broken_policy,
-    compile_policy,
-    needs_of,
-)
+from plimsoll.webhook.needs import Needs, needs_of
+from plimsoll.webhook.policies import CompiledPolicy, broken_policy, compile_policy
 from plimsoll.webhook.policyset import PolicySet
 from plimsoll.webhook.roots import TrustRoots
+from plimsoll.webhook.rules.engines import Engines
 from plimsoll.webhook.trust import DEFAULT, KnownRoots
 
 if TYPE_CHECKING:
@@ -70,6 +67,8 @@ class PolicyStore:
         self._wake = asyncio.Event()
         self._loaded = asyncio.Event()
         self._secrets: dict[str, dict[str, bytes] | None] = {}
+        self._engines = Engines.found()
+        self._externals = Externals(namespace, self._read_config_map)
         self._trust = TrustRoots(self._wake.set, default=default_trust_root)
         self._needs: dict[tuple[str, str], tuple[Any, Needs]] = {}
         self._compiled: dict[tuple[str, str], tuple[Any, CompiledPolicy]] = {}
@@ -138,6 +137,8 @@ class PolicyStore:
             self._wake.clear()
             self._find_needs()
             complete = await self._read_secrets()
+            needs = [needs for _, needs in self._needs.values()]
+            complete &= await self._externals.update(needs)
             await self._read_roots()
             await self._compile()
             if complete:
@@ -188,6 +189,9 @@ class PolicyStore:
         self._secrets = found
         return complete
 
+    async def _read_config_map(self, name: str) -> Mapping[str, Any]:
+        return await self._api.get(f"/api/v1/namespaces/{self._namespace}/configmaps/{name}")
+
     async def _compile(self) -> None:
         secrets, roots = Secrets(self._namespace, self._secrets), self._trust.roots
         compiled: dict[tuple[str, str], tuple[Any, CompiledPolicy]] = {}
@@ -196,8 +200,12 @@ class PolicyStore:
             key = (group, name)
             spec = item.get("spec")
             needs = self._needs[key][1] if key in self._needs else needs_of(spec)
+            texts = self._externals.texts
             used = (
                 spec,
+                {one: texts.config_maps.get(one) for one in needs.config_maps},
+                {one: texts.remote.get(one) for _, one in needs.remote},
+                {one: self._externals.kms.get(one) for one in needs.kms},
                 {one: self._secrets.get(one) for one in needs.secrets},
                 {one: roots(group, one) for one in needs.roots},
             )
@@ -205,7 +213,10 @@ class PolicyStore:
             if known is not None and known[0] == used:
                 compiled[key] = known
             else:
-                policy = self._compile_one(group, name, spec, secrets, roots)
+                # Rules are tried in processes of their own.
+                policy = await asyncio.to_thread(
+                    self._compile_one, group, name, spec, secrets, roots
+                )
                 compiled[key] = (used, policy)
             if group == GROUP:
                 plural = "imagepolicies" if "/" in name else "clusterimagepolicies"
@@ -266,6 +277,9 @@ class PolicyStore:
                 namespace=name.partition("/")[0] if "/" in name else "",
                 trust=roots,
                 allow_no_authorities=self._allow_no_authorities,
+                engines=self._engines,
+                texts=self._externals.texts,
+                kms=self._externals.kms,
             )
         except Exception as error:
             # One policy must not take all the others with it.

@@ -1,0 +1,1 @@
+"""Rules in policy languages: CEL, Rego and CUE."""
