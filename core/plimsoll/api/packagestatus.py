@@ -71,6 +71,9 @@ class SigningKeys(Model):
     failure: BuildFailure | None = None
     """Why they could not be read."""
 
+    retry_at: datetime | None = None
+    """When they are read again, after a fault that may pass."""
+
 
 class PackagePlan(Model):
     """The current or last plan: what is to be built."""
@@ -95,6 +98,10 @@ class PackagePlan(Model):
 
     requested_at: str | None = None
     """Value of the annotation ``plimsoll.dev/requested-at``."""
+
+    retry: Literal["Nothing", "Unpublished", "Everything"] = "Nothing"
+    """What is tried again of what failed: packages whose publication failed, when something else
+    changed; everything, when somebody asked."""
 
     state: PlanState
     """How far it is, or how it ended."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from typing import TYPE_CHECKING
 
 from plimsoll.apk.keys import SigningKey
@@ -57,11 +58,9 @@ async def _make_key(kube: KubeClient, action: MakeKey) -> None:
     """
     where = path("Secret", action.namespace)
     await kube.create(f"{where}?dryRun=All", _secret(action))
-    key = await asyncio.to_thread(SigningKey.generate, f"{action.key}.rsa.pub")
-    data = {
-        f"{action.key}.rsa": key.private_pem().decode(),
-        f"{action.key}.rsa.pub": key.public_pem().decode(),
-    }
+    name = f"{action.key}-{secrets.token_hex(4)}.rsa"
+    key = await asyncio.to_thread(SigningKey.generate, f"{name}.pub")
+    data = {name: key.private_pem().decode(), f"{name}.pub": key.public_pem().decode()}
     await kube.create(where, {**_secret(action), "stringData": data})
 
 

@@ -52,11 +52,13 @@ def request(
     """What the steps of a build read."""
     spec, status = desired.spec, desired.status
     same = status.configuration == configuration.hash
-    attest = Attest(signature=False, sbom=False, provenance=False)
+    attest = Attest(signature=False, sbom=False, provenance=False, vulnerabilities=False)
     if spec.signing is not None:
         attest = Attest(
             sbom=spec.attest is None or spec.attest.sbom,
+            cyclonedx=spec.attest is not None and spec.attest.cyclonedx,
             provenance=spec.attest is None or spec.attest.provenance,
+            vulnerabilities=spec.attest is None or spec.attest.vulnerabilities,
         )
     return BuildRequest(
         build_id=build.id,
@@ -72,6 +74,7 @@ def request(
             legacy_signatures=spec.output.legacy_signatures,
         ),
         attest=attest,
+        scan=spec.scan,
         started=build.started_at,
         builder_id=settings.builder_id,
         # Another configuration always builds: tags and signatures may differ with equal packages.

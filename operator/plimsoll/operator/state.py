@@ -111,7 +111,7 @@ class MakeKey:
     """Make a Secret with a new signing key, unless there is one of this name.
 
     Attributes:
-        key: name of the key, without ``.rsa``.
+        key: what the name of the key begins with; no two keys have the same.
     """
 
     namespace: str

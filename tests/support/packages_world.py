@@ -1,0 +1,405 @@
+"""A cluster in miniature for PackageRepos that are built: it carries out plans and plays steps.
+
+Configurations are names with a version of their contents and what they need; what is published is
+kept as the registry would. Jobs end when a test says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from plimsoll.api.packagerepo import PackageRepo
+from plimsoll.api.packagesteps import (
+    BlockedPackage,
+    PackageCollectResult,
+    PackageCounts,
+    PackageKeysResult,
+    PackagePlanResult,
+    PackagePrepareResult,
+    PackagePublishResult,
+    PackageStepResult,
+    PackageTest,
+    PublishedIndex,
+    ReadyPackage,
+    dump,
+)
+from plimsoll.api.steps import StepFailure
+from plimsoll.api.steps import dump as dump_failure
+from plimsoll.operator.packages import reconcile_packages
+from plimsoll.operator.podspec import ARCH_LABEL, BUILD_LABEL, REQUEST_LABEL, STEP_LABEL
+from plimsoll.operator.settings import JobSettings
+from plimsoll.operator.state import (
+    Apply,
+    Create,
+    Delete,
+    Event,
+    JobView,
+    MakeKey,
+    PackagesObserved,
+    Plan,
+)
+
+START = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
+SETTINGS = JobSettings(image="registry.example/plimsoll@sha256:0", builder_id="https://b/1")
+SPEC: dict[str, Any] = {
+    "sources": [{"name": "all", "configMap": {"name": "packages"}}],
+    "storage": {"repository": "registry.example/packages", "pushSecret": {"name": "push"}},
+    "repositories": [{"name": "base"}],
+    "archs": ["amd64"],
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A configuration: its contents, and which others it needs."""
+
+    version: int = 1
+    needs: tuple[str, ...] = ()
+    tests: int = 1
+    abi: tuple[str, ...] = ()
+
+
+def base(digest: str = "sha256:1") -> PackageRepo:
+    """The PackageRepo that build dependencies come from."""
+    return PackageRepo.model_validate(
+        {
+            "metadata": {"name": "base"},
+            "spec": {
+                "upstream": {
+                    "url": "https://packages.example/os",
+                    "keys": [{"name": "os.rsa.pub", "data": "PEM"}],
+                }
+            },
+            "status": {
+                "conditions": [{"type": "Ready", "status": "True"}],
+                "indexes": [{"arch": "amd64", "digest": digest, "packages": 3}],
+            },
+        }
+    )
+
+
+def sha(text: str) -> str:
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+class PackagesWorld:
+    """One PackageRepo and what belongs to it."""
+
+    def __init__(self, recipes: dict[str, Recipe], **spec: Any) -> None:
+        self.now = START
+        self.body: dict[str, Any] = {
+            "metadata": {
+                "name": "ours",
+                "namespace": "team",
+                "uid": "77aa",
+                "generation": 1,
+                "annotations": {},
+                "creationTimestamp": START.isoformat(),
+            },
+            "spec": {"packages": {**SPEC, **spec}},
+        }
+        self.recipes = dict(recipes)
+        self.published: dict[tuple[str, str], str] = {}
+        self.signers: dict[str, list[str]] = {}
+        self.withdrawn_done: dict[str, list[str]] = {}
+        self.repositories: dict[str, PackageRepo] = {"base": base()}
+        self.config_maps: dict[str, str] | None = None
+        self.secrets: dict[str, str] = {}
+        self.jobs: dict[str, JobView] = {}
+        self.manifests: dict[str, dict[str, Any]] = {}
+        self.requests: dict[str, dict[str, Any]] = {}
+        self.policies: dict[str, dict[str, Any]] = {}
+        self.created: list[str] = []
+        self.events: list[Event] = []
+        self.refused = ""
+        self.plan: Plan[Any] | None = None
+
+    # What a person does.
+
+    @property
+    def desired(self) -> PackageRepo:
+        return PackageRepo.model_validate(self.body)
+
+    @property
+    def status(self) -> Any:
+        return self.desired.status
+
+    def condition(self, kind: str) -> tuple[str, str]:
+        """Status and reason of a condition."""
+        found = next(c for c in self.status.conditions if c.type == kind)
+        return found.status, found.reason
+
+    def message(self, kind: str) -> str:
+        return str(next(c for c in self.status.conditions if c.type == kind).message)
+
+    def edit(self, **spec: Any) -> None:
+        """Change the spec as ``kubectl apply`` would."""
+        packages = {**self.body["spec"]["packages"], **spec}
+        self.body["spec"] = {**self.body["spec"], "packages": packages}
+        self.body["metadata"]["generation"] += 1
+
+    def suspend(self, *, suspend: bool) -> None:
+        self.body["spec"]["suspend"] = suspend
+        self.body["metadata"]["generation"] += 1
+
+    def change(self, name: str, **recipe: Any) -> None:
+        """Change a configuration in its ConfigMap."""
+        self.recipes[name] = replace(self.recipes.get(name, Recipe()), **recipe)
+
+    def annotate(self, key: str, value: str) -> None:
+        self.body["metadata"]["annotations"][key] = value
+
+    def wait(self, **delay: float) -> None:
+        self.now += timedelta(**delay)
+
+    # What the operator and the API server do.
+
+    def observed(self) -> PackagesObserved:
+        maps = self.config_maps
+        if maps is None:
+            maps = {"packages": sha(repr(sorted(self.recipes.items())))}
+        return PackagesObserved(
+            tuple(self.jobs.values()), self.repositories, maps, refused=self.refused
+        )
+
+    def look(self, *, crash: str = "") -> Plan[Any]:
+        """One reconciliation; ``crash`` before ``status`` is written, or before the ``actions``."""
+        plan = reconcile_packages(self.desired, self.observed(), self.now, SETTINGS)
+        if crash == "status":
+            return plan
+        self.plan = plan
+        self.body["status"] = json.loads(plan.status.model_dump_json(by_alias=True))
+        if crash == "actions":
+            return plan
+        self.events += plan.events
+        for action in plan.actions:
+            if isinstance(action, MakeKey):
+                self.secrets.setdefault(action.name, f"{action.key}-{len(self.secrets)}.rsa.pub")
+            elif isinstance(action, Delete):
+                self._delete(action)
+            else:
+                self._create(action)
+        return plan
+
+    def settle(self) -> None:
+        """Reconcile until nothing more changes."""
+        for _ in range(40):
+            before = self.body.get("status")
+            plan = self.look()
+            if not plan.actions and self.body["status"] == before:
+                return
+        raise AssertionError("the reconciliation does not come to rest")
+
+    def _create(self, action: Create | Apply) -> None:
+        manifest = json.loads(json.dumps(action.manifest))
+        name, labels = manifest["metadata"]["name"], manifest["metadata"]["labels"]
+        if manifest["kind"] == "ConfigMap":
+            self.requests.setdefault(name, json.loads(manifest["data"]["request.json"]))
+        if manifest["kind"] == "NetworkPolicy":
+            self.policies[name] = manifest
+        if manifest["kind"] != "Job" or name in self.jobs:
+            return
+        assert len(name) <= 63, name
+        self.created.append(name)
+        self.manifests[name] = manifest
+        self.jobs[name] = JobView(
+            name=name,
+            build=labels[BUILD_LABEL],
+            step=labels[STEP_LABEL],
+            arch=labels.get(ARCH_LABEL, "").replace("-", "/"),
+            request=labels.get(REQUEST_LABEL, ""),
+        )
+
+    def _delete(self, action: Delete) -> None:
+        if action.kind == "Job":
+            self.jobs.pop(action.name, None)
+        else:
+            self.requests.pop(action.name, None)
+
+    # What the Jobs do.
+
+    def open(self, step: str = "") -> list[JobView]:
+        """Jobs that have not ended."""
+        return [j for j in self.jobs.values() if not j.finished and step in {"", j.step}]
+
+    def inputs_hash(self, name: str, arch: str) -> str:
+        recipe = self.recipes[name]
+        needs = [self.published.get((need, arch), "") for need in recipe.needs]
+        return sha(f"{name}/{arch}/{recipe}/{needs}")[7:23]
+
+    def indexes(self, arch: str) -> PublishedIndex:
+        mine = sorted((n, h) for (n, a), h in self.published.items() if a == arch)
+        key = (mine, self.signers.get(arch), self.withdrawn_done.get(arch))
+        digest = sha(repr(key)) if arch in self.signers else ""
+        return PublishedIndex(arch=arch, digest=digest, packages=len(mine))
+
+    def planned(self, request: dict[str, Any]) -> PackagePlanResult:
+        """What the plan step would find now."""
+        failed = {(f["name"], f["arch"], f["inputsHash"]) for f in request["failed"]}
+        ready, blocked, lost, published = [], [], [], 0
+        for arch in request["archs"]:
+            states: dict[str, str] = {}
+
+            def state(name: str, arch: str = arch, states: dict[str, str] = states) -> str:
+                if name not in states:
+                    waits = [n for n in self.recipes[name].needs if state(n) != "published"]
+                    inputs = self.inputs_hash(name, arch)
+                    states[name] = (
+                        "blocked"
+                        if waits
+                        else "published"
+                        if self.published.get((name, arch)) == inputs
+                        else "failed"
+                        if (name, arch, inputs) in failed
+                        else "ready"
+                    )
+                return states[name]
+
+            for name, recipe in sorted(self.recipes.items()):
+                match state(name):
+                    case "ready":
+                        ready.append(
+                            ReadyPackage(
+                                name=name,
+                                arch=arch,
+                                version=f"{recipe.version}-r0",
+                                inputs_hash=self.inputs_hash(name, arch),
+                                reason="New",
+                            )
+                        )
+                    case "blocked":
+                        on = next(n for n in recipe.needs if state(n) != "published")
+                        bad = state(on) == "failed"
+                        blocked.append(BlockedPackage(name=name, arch=arch, on=on, failed=bad))
+                    case "failed":
+                        lost.append(f"{name}/{arch}")
+                    case _:
+                        published += 1
+        publish = [
+            arch
+            for arch in request["archs"]
+            if arch in self.signers
+            and (
+                self.signers[arch] != sorted(request["keys"])
+                or self.withdrawn_done.get(arch, []) != request["withdrawn"]
+            )
+        ]
+        return PackagePlanResult(
+            plan=sha(json.dumps(request) + repr(self.published)),
+            unchanged=not (ready or blocked or lost or publish),
+            counts=PackageCounts(
+                total=len(self.recipes) * len(request["archs"]),
+                published=published,
+                ready=len(ready),
+                blocked=len(blocked),
+                failed=len(lost),
+            ),
+            ready=ready[: request["limit"]],
+            blocked=blocked,
+            failed=lost,
+            publish=publish,
+            indexes=[self.indexes(arch) for arch in request["archs"]],
+        )
+
+    def result(self, job: JobView) -> PackageStepResult | None:
+        """What the step of a Job would hand back."""
+        args = self.manifests[job.name]["spec"]["template"]["spec"]["containers"][0].get("args", [])
+        match job.step:
+            case "keys":
+                packages = self.body["spec"]["packages"].get("signing", {})
+                current = next(iter(self._secret_names(job)))
+                previous = [s["name"] for s in packages.get("previousKeySecrets", [])]
+                names = [self.secrets.get(s, f"{s}.rsa.pub") for s in (current, *previous)]
+                return PackageKeysResult(current=names[0], keys=dict.fromkeys(names, "PEM"))
+            case "plan":
+                return self.planned(self.requests[job.request])
+            case "prepare":
+                return PackagePrepareResult(guest=sha(job.build), user=1000, token="t" * 32)
+            case "collect":
+                name = args[args.index("--package") + 1]
+                recipe = self.recipes.get(name, Recipe())
+                tests = [
+                    PackageTest(name=f"{name}-{n}", image=sha(f"{job.build}/{n}"))
+                    for n in range(recipe.tests)
+                ]
+                artifact = json.dumps([name, job.arch, self._building(job.build)])
+                return PackageCollectResult(
+                    artifact=artifact,
+                    version=f"{recipe.version}-r0",
+                    packages=1,
+                    tests=tests,
+                    abi=list(recipe.abi),
+                )
+            case "publish":
+                request = self.requests[job.request]
+                artifacts = [args[i + 1] for i, a in enumerate(args) if a == "--artifact"]
+                for text in artifacts:
+                    name, arch, inputs = json.loads(text)
+                    self.published[name, arch] = inputs
+                self.signers[job.arch] = sorted(request["keys"])
+                self.withdrawn_done[job.arch] = request["withdrawn"]
+                index = self.indexes(job.arch)
+                return PackagePublishResult(index=index, published=len(artifacts), changed=True)
+            case _:
+                return None
+
+    def _building(self, identity: str) -> str:
+        for build in self.status.builds:
+            if build.id == identity:
+                return str(build.inputs_hash)
+        return "superseded"
+
+    def _secret_names(self, job: JobView) -> list[str]:
+        volumes = self.manifests[job.name]["spec"]["template"]["spec"]["volumes"]
+        return [v["secret"]["secretName"] for v in volumes if v["name"] == "signing"]
+
+    def succeed(self, job: JobView) -> None:
+        """Let a Job do what its step does: a build first gets ready, and ends once collected."""
+        if job.step == "build" and not job.address:
+            self.jobs[job.name] = replace(job, phase="running", address="10.1.2.3")
+            return
+        if job.step == "build" and not self._collected(job):
+            return
+        result = self.result(job)
+        message = dump(result).decode() if result is not None else ""
+        self.jobs[job.name] = replace(job, phase="succeeded", message=message, exit_code=0)
+
+    def _collected(self, job: JobView) -> bool:
+        collect = self.jobs.get(job.name.removesuffix("build") + "collect")
+        return collect is not None and collect.phase == "succeeded"
+
+    def fail(self, job: JobView, *, retryable: bool, message: str = "it broke") -> None:
+        """End a Job as a failed step would."""
+        view = replace(job, phase="failed", reason="BackoffLimitExceeded", container="step")
+        if job.step in {"build", "test"}:
+            container = "build" if job.step == "build" else "test-0"
+            code = 137 if retryable else 1
+            view = replace(view, message=message, exit_code=code, container=container)
+        else:
+            told = StepFailure(reason="Broken", message=message, retryable=retryable)
+            text = dump_failure(told).decode()
+            view = replace(view, message=text, exit_code=1 if retryable else 3)
+        self.jobs[job.name] = view
+
+    def run(self, *, but: tuple[str, ...] = ()) -> None:
+        """Let all succeed until nothing goes on, except Jobs with these words in the name."""
+        for _ in range(200):
+            self.look()
+            todo = [job for job in self.open() if not any(f"-{b}-" in job.name for b in but)]
+            moved = False
+            for job in todo:
+                before = self.jobs.get(job.name)
+                self.succeed(job)
+                moved = moved or self.jobs.get(job.name) != before
+            if not moved and not self.look().actions:
+                break
+        self.settle()
+
+    def job(self, package: str, step: str) -> JobView:
+        """The unfinished Job of a step of a package."""
+        (found,) = [j for j in self.open(step) if f"-{package}-" in j.name]
+        return found
