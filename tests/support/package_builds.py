@@ -6,6 +6,7 @@ network; what it leaves goes through a real outbox process to the collect step.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -298,3 +299,47 @@ def outbox(folder: Path, token: str) -> Iterator[str]:
         process.wait(timeout=10)
         if process.stdout is not None:
             process.stdout.close()
+
+
+def push_unsigned(
+    builds: PackageBuilds, name: str, files: dict[str, bytes], version: str = "1.0", epoch: int = 0
+) -> str:
+    """Push a package as the collect step does; the digest of the artifact."""
+    from plimsoll.api.packagesteps import PackageRequest  # noqa: PLC0415
+    from plimsoll.apk.packageinfo import PackageInfo  # noqa: PLC0415
+    from plimsoll.apk.writer import PackageFile, write_package  # noqa: PLC0415
+    from plimsoll.builder.steps.packagecollect import APK_TYPE  # noqa: PLC0415
+    from plimsoll.builder.steps.packagecommon import (  # noqa: PLC0415
+        Layer,
+        Storage,
+        storage_registry,
+    )
+    from plimsoll.builder.steps.packagerecord import (  # noqa: PLC0415
+        UNSIGNED_TYPE,
+        BuildRecord,
+        BuiltPackage,
+    )
+
+    full = f"{version}-r{epoch}"
+    path = builds.tmp / f"{name}-{full}.apk"
+    write_package(
+        path,
+        PackageInfo(name=name, version=full, arch="x86_64", origin=name, description="a test"),
+        [PackageFile(p, content=c) for p, c in files.items()],
+    )
+    built = BuiltPackage(
+        name=name, file=path.name, sha256=hashlib.sha256(path.read_bytes()).hexdigest()
+    )
+    record = BuildRecord(
+        name=name, arch="amd64", version=version, epoch=epoch, inputs="i", packages=[built],
+        guest="sha256:0",
+    )  # fmt: skip
+
+    async def push() -> str:
+        request = PackageRequest.model_validate(builds.request())
+        async with storage_registry(request) as registry:
+            storage = Storage(registry, request)
+            layers = [Layer(APK_TYPE, path, path.name)]
+            return (await storage.push(UNSIGNED_TYPE, record.model_dump(), layers)).digest
+
+    return asyncio.run(push())

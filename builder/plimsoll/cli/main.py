@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "package": ("plimsoll.builder.cli.package:package", "Build packages."),
     "policy": ("plimsoll.webhook.policycli:policy", "Check policies, and try them on images."),
     "publish": ("plimsoll.builder.cli.build:publish", "Build an image and push it."),
+    "repo": ("plimsoll.builder.cli.repo:repo", "Show a package repository to apk clients."),
     "sbom": ("plimsoll.builder.cli.sbom:sbom", "Write the bill of materials of an image."),
     "scan": (
         "plimsoll.builder.cli.imagescan:scan_command",

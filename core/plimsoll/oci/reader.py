@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from plimsoll.http import Http, RetryPolicy, Timeouts
 from plimsoll.http.download import save
-from plimsoll.oci import referrers, upload
+from plimsoll.oci import referrers, streaming, upload
 from plimsoll.oci.auth import Credentials
 from plimsoll.oci.digest import check_digest, digest_of, is_digest, matches
 from plimsoll.oci.errors import DigestMismatchError, RegistryError
@@ -229,6 +229,27 @@ class RegistryReader:
                 policy=self._http.retry,
             )
         return saved.size
+
+    @asynccontextmanager
+    async def open_blob(
+        self, ref: Reference, blob: Descriptor, start: int = 0, end: int | None = None
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Read a blob piece by piece, to pass it on; nothing is tried again.
+
+        Args:
+            ref: repository.
+            blob: its digest and size.
+            start: first byte.
+            end: byte after the last one; ``None`` for all.
+
+        Raises:
+            DigestMismatchError: a whole blob is not what was asked for; its last piece was held
+                back. Parts of one are not checked.
+            RegistryError: any other failure.
+        """
+        check_digest(blob.digest)
+        async with streaming.open_blob(self._session, ref, blob, start, end) as pieces:
+            yield pieces
 
     async def blob_size(self, ref: Reference, digest: str) -> int | None:
         """Bytes of a blob in the repository; ``None`` if it is not there."""
