@@ -90,6 +90,7 @@ class Review:
     name: str
     user: str
     is_pod: bool
+    dry_run: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
     images: tuple[ImageUse, ...] = ()
     """The images to check: all of a new object, the changed ones of an update."""
@@ -99,6 +100,8 @@ class Review:
 
     pull_secrets: tuple[str, ...] = ()
     service_account: str = "default"
+    object: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """The whole object, for rules that ask about more than its images."""
 
 
 class _About(TypedDict):
@@ -114,6 +117,7 @@ class _About(TypedDict):
     name: str
     user: str
     is_pod: bool
+    dry_run: bool
 
 
 def uid_of(review: Mapping[str, Any]) -> str:
@@ -162,6 +166,7 @@ def read(document: Mapping[str, Any]) -> Review:
         name=_text(request, "name"),
         user=_text(_mapping(request, "request", "userInfo", optional=True), "username"),
         is_pod=known.is_pod,
+        dry_run=request.get("dryRun") is True,
     )
     if operation in _HARMLESS_OPERATIONS or subresource in _HARMLESS_SUBRESOURCES:
         return Review(**about)
@@ -198,6 +203,7 @@ def _with_images(about: _About, kind: Kind, request: Mapping[str, Any]) -> Revie
             _text(item, "name") for item in secrets if isinstance(item, dict) and item.get("name")
         ),
         service_account=_text(spec, "serviceAccountName") or "default",
+        object=target,
     )
 
 

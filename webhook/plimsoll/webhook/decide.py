@@ -15,7 +15,8 @@ from plimsoll.oci.errors import InvalidReferenceError
 from plimsoll.oci.reference import Reference
 from plimsoll.webhook.access import ANONYMOUS
 from plimsoll.webhook.evaluate import ImageVerdict, combine
-from plimsoll.webhook.verifier import Stage, needs_evidence
+from plimsoll.webhook.subject import Stage
+from plimsoll.webhook.verifier import needs_evidence
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from plimsoll.webhook.policies import CompiledPolicy
     from plimsoll.webhook.policyset import PolicySet
     from plimsoll.webhook.settings import Settings
-    from plimsoll.webhook.verifier import Judged, Verifier
+    from plimsoll.webhook.subject import Judged
+    from plimsoll.webhook.verifier import Verifier
 
 log = structlog.get_logger("plimsoll.webhook.decide")
 
@@ -167,7 +169,9 @@ class Decider:
         access = self._secrets.of_any_pod()
         if access is None:
             return None
-        return self._verifier.remembered(asked.image, asked.reference, asked.matching, access)
+        return self._verifier.remembered(
+            asked.image, asked.reference, asked.matching, access, asked.review.object
+        )
 
     async def _judge(self, asked: _Asked, logins: _Once, stage: Stage) -> Judged:
         access = ANONYMOUS
@@ -179,7 +183,9 @@ class Decider:
             digest = await self._verifier.resolve(reference, access, stage)
             # What is judged is what the pod gets, wherever the tag points by then.
             written, reference = f"{written}@{digest}", reference.with_digest(digest)
-        return await self._verifier.judge(written, reference, asked.matching, access, stage)
+        return await self._verifier.judge(
+            written, reference, asked.matching, access, stage, asked.review.object
+        )
 
     def _concluded(self, asked: _Asked, judged: Judged) -> _Checked:
         verdict = ImageVerdict(warnings=asked.notes)

@@ -129,7 +129,8 @@ async def _judge(
     from plimsoll.webhook.policyset import PolicySet  # noqa: PLC0415
     from plimsoll.webhook.registries import Registries  # noqa: PLC0415
     from plimsoll.webhook.settings import Settings  # noqa: PLC0415
-    from plimsoll.webhook.verifier import Stage, Verifier  # noqa: PLC0415
+    from plimsoll.webhook.subject import Stage  # noqa: PLC0415
+    from plimsoll.webhook.verifier import Verifier  # noqa: PLC0415
 
     policies = PolicySet(compiled)
     reference = Reference.parse(image)

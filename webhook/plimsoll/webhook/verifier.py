@@ -4,81 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from plimsoll.errors import Error
 from plimsoll.oci.reference import Reference
 from plimsoll.signing.evidence import discover
-from plimsoll.signing.items import BundleItem, Evidence
-from plimsoll.signing.results import Verdict
-from plimsoll.signing.verify import verify
 from plimsoll.webhook.cache import ExpiringCache, Flights
 from plimsoll.webhook.errors import UndecidedError
-from plimsoll.webhook.evaluate import PolicyVerdict, by_tag, evaluate
+from plimsoll.webhook.evaluate import Examined, PolicyVerdict, by_tag, examine
+from plimsoll.webhook.imageconfig import configurations
+from plimsoll.webhook.proving import proven_by
+from plimsoll.webhook.rules.document import Surroundings, object_fingerprint
+from plimsoll.webhook.subject import NOTHING, Judged, Stage, Subject, Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Hashable, Sequence
 
+    from plimsoll.signing.items import Evidence
     from plimsoll.webhook.access import Access, PullSecrets
     from plimsoll.webhook.policies import (
-        CompiledAuthority,
         CompiledPolicy,
         EvidenceSource,
-        Format,
     )
     from plimsoll.webhook.registries import Registries
     from plimsoll.webhook.settings import Settings
 
 T = TypeVar("T")
 
+#: Is shown the image and what was made of it, by whichever thread looked at it.
+Observer = Callable[[str, Examined], None]
 #: Images under way beyond which new ones are turned away: memory is bounded, clients try again.
 MAX_FLIGHTS = 2000
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which evidence to read: what can make a difference to some policy."""
-
-    formats: frozenset[Format]
-    predicate_types: frozenset[str]
-
-    @classmethod
-    def by(cls, policies: Iterable[CompiledPolicy]) -> Wanted:
-        """What these policies want together, so that evidence is read once for all of them."""
-        every = list(policies)
-        return cls(
-            frozenset().union(*(policy.formats for policy in every)),
-            frozenset().union(*(policy.predicate_types for policy in every)),
-        )
-
-
-@dataclass(slots=True)
-class Stage:
-    """What is being waited for, so that a missed deadline can name it."""
-
-    what: str = "the webhook itself"
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """An image that is being looked at."""
-
-    reference: Reference
-    digest: str
-    access: Access
-    wanted: Wanted
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """The verdicts on one image."""
-
-    image: str
-    """As written, with the digest it stands for."""
-
-    digest: str
-    verdicts: tuple[PolicyVerdict, ...]
 
 
 class Verifier:
@@ -89,6 +46,7 @@ class Verifier:
         registries: clients.
         secrets: logins.
         clock: monotonic seconds.
+        observe: is shown whatever is judged anew, to explain it.
     """
 
     def __init__(
@@ -97,7 +55,9 @@ class Verifier:
         registries: Registries,
         secrets: PullSecrets,
         clock: Callable[[], float] = time.monotonic,
+        observe: Observer | None = None,
     ) -> None:
+        self._observe = observe
         self.cache: ExpiringCache[PolicyVerdict] = ExpiringCache(settings.cache_size, clock)
         self._settings = settings
         self._registries = registries
@@ -105,13 +65,14 @@ class Verifier:
         self._digests: Flights[str] = Flights()
         self._evidence: Flights[Evidence] = Flights()
         self._verdicts: Flights[PolicyVerdict] = Flights()
+        self._configs: Flights[Mapping[str, Any]] = Flights()
         self._slots = asyncio.Semaphore(settings.concurrency)
         self.reads = 0
         """How often evidence was read from a registry."""
 
     async def close(self) -> None:
         """Give up what is under way."""
-        for flights in (self._verdicts, self._evidence, self._digests):
+        for flights in (self._verdicts, self._evidence, self._configs, self._digests):
             await flights.close()
 
     def remembered(
@@ -120,6 +81,7 @@ class Verifier:
         reference: Reference,
         policies: Sequence[CompiledPolicy],
         access: Access,
+        about: Mapping[str, Any] = NOTHING,
     ) -> Judged | None:
         """What ``judge`` would say, if nobody need be asked for it; ``None`` if somebody must."""
         digest = reference.digest
@@ -127,20 +89,21 @@ class Verifier:
             return None
         verdicts: list[PolicyVerdict] = []
         for policy in policies:
-            key = (policy.fingerprint, reference.name, digest, access.fingerprint)
+            key = _key(policy, reference, digest, access, about)
             known = self._known(policy, reference, key)
             if known is None:
                 return None
             verdicts.append(known)
         return Judged(written, digest, tuple(verdicts))
 
-    async def judge(
+    async def judge(  # noqa: PLR0913, PLR0917  what is known about the image
         self,
         written: str,
         reference: Reference,
         policies: Sequence[CompiledPolicy],
         access: Access,
         stage: Stage,
+        about: Mapping[str, Any] = NOTHING,
     ) -> Judged:
         """Judge one image by all policies that match it.
 
@@ -150,6 +113,7 @@ class Verifier:
             policies: those that match.
             access: logins for its registry.
             stage: is told what is being waited for.
+            about: the Kubernetes object that names it, for rules that ask.
 
         Raises:
             UndecidedError: evidence could not be read.
@@ -158,15 +122,13 @@ class Verifier:
         if not digest and any(map(needs_evidence, policies)):
             digest = await self.resolve(reference, access, stage)
         image = f"{written}@{digest}" if digest and not reference.digest else written
-        keys = [
-            (policy.fingerprint, reference.name, digest, access.fingerprint) for policy in policies
-        ]
+        keys = [_key(policy, reference, digest, access, about) for policy in policies]
         verdicts = [
             self._known(policy, reference, key) for policy, key in zip(policies, keys, strict=True)
         ]
         if missing := [number for number, known in enumerate(verdicts) if known is None]:
             stage.what = f"registry {reference.registry}, asked for signatures of {reference.name}"
-            subject = Subject(reference, digest, access, Wanted.by(policies))
+            subject = Subject(reference, digest, access, Wanted.by(policies), about)
             found = await asyncio.gather(
                 *(self._found(policies[number], subject, keys[number]) for number in missing)
             )
@@ -192,7 +154,10 @@ class Verifier:
             # Verdicts are remembered by digest, however the pod came to it.
             return by_tag(policy)
         if not needs_evidence(policy):
-            return evaluate(policy, {})
+            found = examine(policy, {})
+            if self._observe is not None:
+                self._observe(reference.name, found)
+            return found.verdict
         return self.cache.get(key)
 
     async def _found(
@@ -214,11 +179,37 @@ class Verifier:
         sources = policy.sources
         found = await asyncio.gather(*(self._read(source, subject) for source in sources))
         evidence = dict(zip(sources, found, strict=True))
+        config = await self._configurations(policy, subject)
         # Signatures are checked in a thread: OpenSSL lets go of the lock, and a hostile image
         # with many of them must not hold up the others.
-        return await asyncio.to_thread(
-            lambda: evaluate(policy, _proven(policy, subject.digest, evidence))
+        return await asyncio.to_thread(self._examined, policy, subject, evidence, config)
+
+    def _examined(
+        self,
+        policy: CompiledPolicy,
+        subject: Subject,
+        evidence: Mapping[EvidenceSource, Evidence],
+        config: Mapping[str, Any],
+    ) -> PolicyVerdict:
+        surroundings = Surroundings(config, subject.about)
+        found = examine(
+            policy, proven_by(policy, subject.digest, evidence), surroundings=surroundings
         )
+        if self._observe is not None:
+            self._observe(f"{subject.reference.name}@{subject.digest}", found)
+        return found.verdict
+
+    async def _configurations(self, policy: CompiledPolicy, subject: Subject) -> Mapping[str, Any]:
+        if policy.rule is None or not policy.rule.config:
+            return {}
+        image = subject.reference.with_digest(subject.digest)
+
+        async def ask() -> Mapping[str, Any]:
+            client = self._registries.client(image.registry, subject.access)
+            async with self._slots:
+                return await self._bounded(configurations(client, image))
+
+        return await self._configs.join((image, subject.access.fingerprint), ask)
 
     async def _read(self, source: EvidenceSource, subject: Subject) -> Evidence:
         place, access, wanted = subject.reference, subject.access, subject.wanted
@@ -261,38 +252,18 @@ class Verifier:
 
 def needs_evidence(policy: CompiledPolicy) -> bool:
     """Whether a verdict depends on anything outside the policy."""
-    return not policy.fault and bool(policy.sources)
+    return not policy.fault and (bool(policy.sources) or policy.rule is not None)
 
 
-def _proven(
-    policy: CompiledPolicy, digest: str, evidence: Mapping[EvidenceSource, Evidence]
-) -> dict[str, Verdict]:
-    """What each authority can vouch for, from its own sources in its own format."""
-    proven: dict[str, Verdict] = {}
-    for authority in policy.authorities:
-        trusted = authority.trusted
-        if trusted is None:
-            continue
-        verdicts = [
-            verify(_of_format(evidence[source], authority), digest, trusted)
-            for source in authority.sources
-        ]
-        proven[authority.name] = Verdict(
-            digest=digest,
-            signatures=tuple(one for verdict in verdicts for one in verdict.signatures),
-            attestations=tuple(one for verdict in verdicts for one in verdict.attestations),
-            rejections=tuple(one for verdict in verdicts for one in verdict.rejections),
-        )
-    return proven
-
-
-def _of_format(evidence: Evidence, authority: CompiledAuthority) -> Evidence:
-    if authority.format is None:
-        return evidence
-    bundles = authority.format == "bundle"
-    return Evidence(
-        digest=evidence.digest,
-        repository=evidence.repository,
-        items=tuple(i for i in evidence.items if isinstance(i, BundleItem) == bundles),
-        rejections=evidence.rejections,
-    )
+def _key(
+    policy: CompiledPolicy,
+    reference: Reference,
+    digest: str,
+    access: Access,
+    about: Mapping[str, Any],
+) -> tuple[str, ...]:
+    """Under which a verdict is remembered: all that it rests on."""
+    key = (policy.fingerprint, reference.name, digest, access.fingerprint)
+    if policy.rule is None or not policy.rule.about_object:
+        return key
+    return (*key, object_fingerprint(policy.rule, about))
