@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -214,6 +217,67 @@ def test_what_a_build_goes_on_with_must_be_the_same(run, tmp_path):
     result = run(text.replace("touch /usr/made", "true"), *work)
     assert result.exit_code == 0, result.output
     assert not (tmp_path / "work/guest/usr/made").exists()
+
+
+def test_what_a_build_leaves_beside_packages(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = ["--strip-origin-name=true", "--dependency-log", tmp_path / "needs"]
+    options += ["--create-build-log", "--generate-provenance", "--generate-index=false"]
+    options += ["--git-repo-url", "https://me:secret@example.org/p.git", "--git-commit", "c" * 40]
+    result = run(CONFIG, *options, "--timeout", "1m", "--cpu", "1")
+    assert result.exit_code == 0, result.output
+    path = tmp_path / "out/x86_64/hello-1.0.0-r1.apk"
+    assert verify_package(path, checksum=None).info.origin == ""
+    assert not (path.parent / "APKINDEX.tar.gz").exists()
+    needs = json.loads((tmp_path / "needs.x86_64").read_text())
+    assert needs["hello"]["depends"] == ["cmd:bash"]
+    assert (tmp_path / "packages.log").read_text().splitlines() == [
+        "x86_64|hello|hello|1.0.0-r1",
+        "x86_64|hello|hello-doc|1.0.0-r1",
+    ]
+    statement = json.loads((path.parent / "hello-1.0.0-r1.intoto.json").read_text())
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert statement["subject"][0] == {"name": path.name, "digest": {"sha256": digest}}
+    definition = statement["predicate"]["buildDefinition"]
+    assert definition["resolvedDependencies"][0] == {
+        "uri": f"git+https://example.org/p.git@{'c' * 40}#hello.yaml",
+        "name": "configuration",
+        "digest": {"gitCommit": "c" * 40},
+    }
+    assert any(d["name"].startswith("bash-") for d in definition["resolvedDependencies"][1:])
+    assert "secret" not in json.dumps(statement)
+
+
+def test_options_about_the_guest(run, tmp_path):
+    shell = tmp_path / "shell"
+    shell.write_text('#!/bin/bash\necho "overlaid"\nexec /bin/bash "$@"\n')
+    shell.chmod(0o755)
+    text = CONFIG.replace(
+        "  - runs: |", '  - runs: "echo cpus $(nproc) $CCACHE_DIR"\n  - runs: |', 1
+    )
+    cache = ["--cache-dir", tmp_path / "cache"]
+    result = run(text, "--overlay-binsh", shell, "--cpu", "0.5", *cache, "--rm=false")
+    assert result.exit_code == 0, result.output
+    assert "overlaid" in result.stderr
+    assert "cpus 1 /var/cache/melange/ccache" in result.stderr
+    (kept,) = re.findall("the workspace is (.*), and stays", result.stderr)
+    assert (Path(kept) / "home/melange-out/hello").is_dir()
+    shutil.rmtree(kept)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--memory", "4Gi"], "systemd-run"),
+        (["--cpumodel", "any"], "the processor that is here"),
+        (["--cache-source", "/"], "needs --cache-dir"),
+        (["--timeout", "soon"], "is no duration"),
+    ],
+)
+def test_options_that_are_refused(run, words, said):
+    result = run(CONFIG, *words)
+    assert result.exit_code != 0
+    assert said in " ".join(result.output.split())
 
 
 def test_secrets_of_steps_do_not_reach_the_package(run, tmp_path):

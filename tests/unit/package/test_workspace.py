@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import hashlib
+import os
+
 import pytest
 
-from plimsoll.builder.cli.packagebuild import read_environment, source_date_epoch
+from plimsoll.builder.cli.packagevalues import read_environment, source_date_epoch
 from plimsoll.builder.package import filecaps
+from plimsoll.builder.package.compile import Source
 from plimsoll.builder.package.errors import PackageConfigError
+from plimsoll.builder.package.processes import sealed
 from plimsoll.builder.package.progress import Progress
 from plimsoll.builder.package.runner import StepError
 from plimsoll.builder.package.script import Script
-from plimsoll.builder.package.workspace import copy_sources, outputs
+from plimsoll.builder.package.sources import preload
+from plimsoll.builder.package.workspace import copy_sources, identity, outputs
 
 
 def test_sources_are_copied_without_what_is_ignored(tmp_path):
@@ -111,3 +117,38 @@ def test_environment_files(tmp_path):
     path.write_text("A=1\nnonsense\n")
     with pytest.raises(PackageConfigError, match="env:2: no NAME=VALUE"):
         read_environment(path)
+
+
+def test_sources_are_taken_from_a_folder_of_checksums(tmp_path):
+    store, cache = tmp_path / "store", tmp_path / "cache"
+    store.mkdir()
+    good, bad = (hashlib.sha256(text).hexdigest() for text in (b"good", b"bad"))
+    (store / f"sha256:{good}").write_bytes(b"good")
+    (store / f"sha256:{bad}").write_bytes(b"other")
+    sources = [
+        Source("fetch", {"uri": "http://x/a", "expected-sha256": good}),
+        Source("fetch", {"uri": "http://x/b", "expected-sha256": bad}),
+        Source("git-checkout", {"repository": "x"}),
+    ]
+    assert preload(sources, store, cache) == [cache / f"sha256:{good}"]
+    assert preload(sources, store, cache) == []
+    assert [path.read_bytes() for path in cache.iterdir()] == [b"good"]
+
+
+def test_sources_are_the_same_by_what_they_hold(tmp_path):
+    (tmp_path / "a").write_text("1")
+    first = identity(tmp_path)
+    (tmp_path / ".melangeignore").write_text("*.log\n")
+    (tmp_path / "b.log").write_text("2")
+    assert identity(tmp_path) == first
+    (tmp_path / "a").chmod(0o755)
+    second = identity(tmp_path)
+    (tmp_path / "link").symlink_to("a")
+    assert len({first, second, identity(tmp_path)}) == 3
+
+
+def test_arguments_that_nobody_sees():
+    with sealed(["--setenv", "A", "two words"]) as descriptor:
+        assert os.read(descriptor, 100) == b"--setenv\0A\0two words\0"
+    with pytest.raises(ValueError, match="NUL"), sealed(["a\0--bind"]):
+        pass

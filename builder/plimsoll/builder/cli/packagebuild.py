@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
-import re
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from plimsoll.builder.cli.goflags import GoFlags, Seconds, refused
 from plimsoll.builder.cli.packageoptions import compile_options, load
 from plimsoll.builder.cli.packagesign import read_key
-from plimsoll.builder.package.errors import PackageConfigError
+from plimsoll.builder.cli.packagevalues import (
+    check_archs,
+    configuration_origin,
+    read_environment,
+    source_date_epoch,
+)
 
 if TYPE_CHECKING:
-    from plimsoll.arch import Arch
-    from plimsoll.builder.package.build import BuildSettings
+    from plimsoll.builder.package.build import BuildSettings, Built
     from plimsoll.builder.package.compile import Compiled
+    from plimsoll.builder.package.sbom import Origin
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
-@click.command()
+@click.command(cls=GoFlags)
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--arch", "archs", multiple=True, help="Architectures. Default: this machine's.")
 @compile_options
@@ -34,7 +39,16 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option(
     "--apk-cache-dir", type=_FOLDER, help="The package cache. Default: PLIMSOLL_CACHE_DIR."
 )
-@click.option("--cache-dir", type=_FOLDER, help="Folder that steps find as /var/cache/melange.")
+@click.option(
+    "--cache-dir",
+    type=_FOLDER,
+    help="Folder that steps find as /var/cache/melange: sources, modules, and what ccache keeps.",
+)
+@click.option(
+    "--cache-source",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of sources by checksum; what is wanted of it goes into --cache-dir.",
+)
 @click.option("--source-dir", type=_FOLDER, help="Folder whose files the steps find.")
 @click.option("--empty-workspace", is_flag=True, help="Let the steps find no files.")
 @click.option(
@@ -42,6 +56,13 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     type=_FOLDER,
     help="Work here, keep it, and go on after the last good step next time.",
 )
+@click.option(
+    "--cleanup/--no-cleanup",
+    "--rm/--no-rm",
+    default=True,
+    help="Remove the workspace afterwards, where --workspace-dir does not name one.",
+)
+@click.option("--debug-runner", is_flag=True, help="The same as --no-cleanup.")
 @click.option(
     "--out-dir",
     type=_FOLDER,
@@ -56,6 +77,17 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     show_default=True,
     help="Where steps run: in a sandbox, or (for development only) on this machine.",
 )
+@click.option(
+    "--overlay-binsh",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A file that steps find as /bin/sh.",
+)
+@click.option("--cpu", type=click.FloatRange(min=0), help="Processors that steps may use.")
+@refused("--cpumodel", "steps run on the processor that is here")
+@refused("--memory", "bubblewrap sets no limits; run all of it under 'systemd-run -p MemoryMax='")
+@refused("--disk", "give --workspace-dir a file system of the size that you want")
+@refused("--trace", "there are no traces; --debug prints each command of the steps")
+@click.option("-i", "--interactive", is_flag=True, help="Open a shell where a step failed.")
 @click.option("--network", is_flag=True, help="Let every step use the network, not only fetches.")
 @click.option(
     "--env-file",
@@ -64,14 +96,34 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 )
 @click.option("--build-date", metavar="RFC3339", help="Date. SOURCE_DATE_EPOCH goes before it.")
 @click.option("--namespace", default="", help="The distribution, for package URLs.")
-@click.option("--git-commit", default="", help="Commit of the configuration.")
-@click.option("--git-repo-url", default="", help="Repository of the configuration.")
+@click.option("--git-commit", default="", help="Commit of the configuration. Default: HEAD.")
+@click.option(
+    "--git-repo-url", default="", help="Repository of the configuration. Default: 'origin'."
+)
 @click.option("--license", "licence", default="NOASSERTION", help="Licence of the configuration.")
 @click.option("--signing-key", type=click.Path(path_type=Path), help="Sign packages and index.")
 @click.option("--generate-index/--no-generate-index", default=True, help="Write an index.")
+@click.option(
+    "--generate-provenance",
+    is_flag=True,
+    help="Write an in-toto statement (SLSA v1 provenance), unsigned, beside the package.",
+)
+@click.option(
+    "--dependency-log",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write what each package needs and offers to FILE.ARCH (JSON).",
+)
+@click.option(
+    "--create-build-log", is_flag=True, help="Add a line for each package to ./packages.log."
+)
+@click.option(
+    "--strip-origin-name", is_flag=True, help="Packages do not name their origin (bootstrap)."
+)
 @click.option("--lint-require", help="Linters that must pass, separated by commas.")
 @click.option("--lint-warn", help="Linters that warn, separated by commas.")
-@click.option("--timeout", default=0, help="Seconds that all steps may take.")
+@click.option(
+    "--timeout", type=Seconds(), default=0, help="Seconds (or 1h30m) that all steps may take."
+)
 @click.option("--debug", is_flag=True, help="Print each command of the steps.")
 def build(config: Path, archs: tuple[str, ...], **options: Any) -> None:
     """Build the packages of CONFIG.
@@ -99,25 +151,6 @@ def build(config: Path, archs: tuple[str, ...], **options: Any) -> None:
     asyncio.run(_build([_appended(item, options) for item in compiled], config, options))
 
 
-def check_archs(archs: list[Arch], runner: str) -> None:
-    """Other architectures than this machine's need an emulator that the kernel knows.
-
-    Raises:
-        PackageConfigError: there is none.
-    """
-    from plimsoll.arch import Arch as Known  # noqa: PLC0415  (as above)
-
-    host = Known.host()
-    registered = Path("/proc/sys/fs/binfmt_misc")
-    for arch in archs:
-        emulated = any(registered.glob(f"*{arch.apk}*")) if registered.is_dir() else False
-        if arch is not host and (runner == "host" or not emulated):
-            raise PackageConfigError(
-                f"this machine is {host} and cannot run programs for {arch}",
-                hint=f"build with --arch {host}, or register qemu-user-static (binfmt_misc)",
-            )
-
-
 def _appended(compiled: Compiled, options: dict[str, Any]) -> Compiled:
     """With the repositories, keys and packages of the command line."""
     from dataclasses import replace  # noqa: PLC0415  (as above)
@@ -137,17 +170,19 @@ def _appended(compiled: Compiled, options: dict[str, Any]) -> Compiled:
 async def _build(compiled: list[Compiled], config: Path, options: dict[str, Any]) -> None:
     from plimsoll.builder.engine import Engine  # noqa: PLC0415  (start-up time)
     from plimsoll.builder.package.build import build_package  # noqa: PLC0415
-    from plimsoll.builder.package.sbom import Origin  # noqa: PLC0415
+    from plimsoll.builder.package.sources import preload  # noqa: PLC0415
     from plimsoll.builder.settings import Settings  # noqa: PLC0415
     from plimsoll.builder.store import default_cache_dir  # noqa: PLC0415
 
-    origin = Origin(
-        configuration_path(config),
-        options["git_repo_url"],
-        options["git_commit"],
-        options["licence"],
+    origin = configuration_origin(
+        config, options["git_repo_url"], options["git_commit"], options["licence"]
     )
     settings = _settings(config, options)
+    if options["cache_source"]:
+        if settings.cache is None:
+            raise click.UsageError("--cache-source needs --cache-dir, which it fills")
+        wanted = [source for item in compiled for source in item.sources]
+        preload(wanted, options["cache_source"], settings.cache)
     engine_settings = Settings(
         cache_dir=options["apk_cache_dir"] or default_cache_dir(),
         ignore_signatures=options["ignore_signatures"],
@@ -155,20 +190,20 @@ async def _build(compiled: list[Compiled], config: Path, options: dict[str, Any]
     async with Engine(engine_settings) as engine:
         for item in compiled:
             built = await build_package(engine, item, origin, settings)
+            _beside(built, item, origin, options)
             for path in built.packages:
                 click.echo(path)
 
 
-def configuration_path(config: Path) -> str:
-    """Where a configuration lies in its repository; only its name where it lies in none.
+def _beside(built: Built, compiled: Compiled, origin: Origin, options: dict[str, Any]) -> None:
+    from plimsoll.builder.package import byproducts  # noqa: PLC0415  (start-up time)
 
-    So packages say the same wherever the repository is checked out.
-    """
-    path = config.resolve()
-    for folder in path.parents:
-        if (folder / ".git").exists():
-            return path.relative_to(folder).as_posix()
-    return path.name
+    if options["dependency_log"]:
+        byproducts.dependency_log(built, compiled, options["dependency_log"])
+    if options["create_build_log"]:
+        byproducts.build_log(built, compiled, Path(byproducts.BUILD_LOG))
+    if options["generate_provenance"]:
+        byproducts.write_provenance(built, compiled, origin)
 
 
 def _settings(config: Path, options: dict[str, Any]) -> BuildSettings:
@@ -184,6 +219,7 @@ def _settings(config: Path, options: dict[str, Any]) -> BuildSettings:
         runner=options["runner"],
         source=None if options["empty_workspace"] else source,
         workspace=options["workspace_dir"].absolute() if options["workspace_dir"] else None,
+        keep=options["debug_runner"] or not options["cleanup"],
         cache=options["cache_dir"].absolute() if options["cache_dir"] else None,
         network=options["network"],
         environment=read_environment(options["env_file"]) if options["env_file"] else {},
@@ -193,6 +229,10 @@ def _settings(config: Path, options: dict[str, Any]) -> BuildSettings:
         key=read_key(key) if key else None,
         index=options["generate_index"],
         trace=options["debug"],
+        shell=options["overlay_binsh"].absolute() if options["overlay_binsh"] else None,
+        cpus=math.ceil(options["cpu"] or 0),
+        interactive=options["interactive"],
+        strip_origin=options["strip_origin_name"],
         timeout=options["timeout"],
         require=_names(options["lint_require"]),
         warn=_names(options["lint_warn"]),
@@ -202,46 +242,3 @@ def _settings(config: Path, options: dict[str, Any]) -> BuildSettings:
 
 def _names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
-
-
-def source_date_epoch(environment: str, build_date: str | None) -> int:
-    """Date of packages, seconds since the epoch: the environment's, else ``--build-date``, else 0.
-
-    Raises:
-        PackageConfigError, click.BadParameter: it is no date.
-    """
-    if environment:
-        if not re.fullmatch(r"[0-9]{1,15}", environment):
-            raise PackageConfigError(
-                f"SOURCE_DATE_EPOCH is {environment[:40]!r}, which is no number of seconds",
-                hint="unset it, or set it to seconds since 1970",
-            )
-        return int(environment)
-    if not build_date:
-        return 0
-    try:
-        moment = datetime.fromisoformat(build_date)
-    except ValueError:
-        raise click.BadParameter(
-            f"{build_date!r} is no time: write 2026-01-31T12:00:00Z", param_hint="--build-date"
-        ) from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
-
-
-def read_environment(path: Path) -> dict[str, str]:
-    """Variables of a file of ``NAME=VALUE`` lines; ``#`` begins a comment.
-
-    Raises:
-        PackageConfigError: a line is none.
-    """
-    result = {}
-    for number, line in enumerate(path.read_text().splitlines(), 1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        name, equals, value = line.strip().removeprefix("export ").partition("=")
-        if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            raise PackageConfigError(f"{path}:{number}: no NAME=VALUE", hint="write one a line")
-        if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
-            value = value[1:-1]
-        result[name] = value
-    return result

@@ -19,6 +19,7 @@ F = TypeVar("F", bound="Callable[..., Any]")
 _LOAD_OPTIONS = (
     click.option(
         "--build-option",
+        "--test-option",
         "build_options",
         multiple=True,
         metavar="NAME",

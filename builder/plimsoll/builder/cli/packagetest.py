@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from plimsoll.builder.cli.packagebuild import check_archs, read_environment
+from plimsoll.builder.cli.goflags import GoFlags, Seconds
 from plimsoll.builder.cli.packageoptions import compile_options, load
+from plimsoll.builder.cli.packagevalues import check_archs, read_environment
 
 if TYPE_CHECKING:
     from plimsoll.builder.package.check import TestSettings
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
-@click.command()
+@click.command(cls=GoFlags)
 @click.argument("config", type=click.Path(path_type=Path))
 @click.argument("packages", nargs=-1)
 @click.option("--arch", "archs", multiple=True, help="Architectures. Default: this machine's.")
@@ -47,7 +48,15 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 )
 @click.option("--require-tests", is_flag=True, help="A package without a test is an error.")
 @click.option("--record", type=_FOLDER, help="Write down in this folder what each guest held.")
-@click.option("--timeout", default=0, help="Seconds that one test may take.")
+@click.option(
+    "--overlay-binsh",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A file that steps find as /bin/sh.",
+)
+@click.option("-i", "--interactive", is_flag=True, help="Open a shell where a step failed.")
+@click.option(
+    "--timeout", type=Seconds(), default=0, help="Seconds (or 1h30m) that one test may take."
+)
 @click.option("--debug", is_flag=True, help="Print each command of the steps.")
 def test(config: Path, packages: tuple[str, ...], archs: tuple[str, ...], **options: Any) -> None:
     """Run the tests of CONFIG, or those of PACKAGES of it.
@@ -107,5 +116,7 @@ def _settings(config: Path, options: dict[str, Any]) -> TestSettings:
         require=options["require_tests"],
         timeout=options["timeout"],
         trace=options["debug"],
+        shell=options["overlay_binsh"].absolute() if options["overlay_binsh"] else None,
+        interactive=options["interactive"],
         say=lambda line: click.echo(line, err=True),
     )

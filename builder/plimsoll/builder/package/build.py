@@ -45,6 +45,7 @@ class BuildSettings:
         runner: ``bubblewrap`` or ``host``.
         source: directory whose files are copied into the workspace.
         workspace: kept, and taken up where it was left; ``None`` for a temporary one.
+        keep: leave a temporary workspace behind.
         cache: directory that becomes ``/var/cache/melange``.
         network: whether every step may use the network.
         environment: variables for the steps, which do not go into the package.
@@ -54,6 +55,10 @@ class BuildSettings:
         key: signs packages and index.
         index: whether to write an index.
         trace: print each command of the steps.
+        shell: a file of this machine that steps find as ``/bin/sh``.
+        cpus: how many processors steps may use; 0 for all.
+        interactive: open a shell in the guest when a step fails.
+        strip_origin: packages do not say what they are subpackages of.
         timeout: seconds for all steps, 0 for no limit.
         require: linters whose findings are errors; ``None`` for the usual ones.
         warn: linters whose findings are warnings.
@@ -64,6 +69,7 @@ class BuildSettings:
     runner: str = "bubblewrap"
     source: Path | None = None
     workspace: Path | None = None
+    keep: bool = False
     cache: Path | None = None
     network: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -73,6 +79,10 @@ class BuildSettings:
     key: SigningKey | None = None
     index: bool = True
     trace: bool = False
+    shell: Path | None = None
+    cpus: int = 0
+    interactive: bool = False
+    strip_origin: bool = False
     timeout: int = 0
     require: Sequence[str] | None = None
     warn: Sequence[str] | None = None
@@ -85,10 +95,12 @@ class Built:
 
     Attributes:
         packages: files, that of the main package first.
+        entries: what an index says of each.
         guest: ``None`` where the steps ran on this machine.
     """
 
     packages: tuple[Path, ...]
+    entries: tuple[IndexEntry, ...]
     index: Path | None
     guest: Guest | None
 
@@ -105,7 +117,7 @@ async def build_package(
     """
     package = compiled.config.package
     Version.parse(package.full_version)
-    with _workspace(settings.workspace) as root:
+    with _workspace(settings) as root:
         home, guest = root / "home", root / "guest"
         with storage_errors(f"making the workspace {root}"):
             home.mkdir(parents=True, exist_ok=True)
@@ -140,6 +152,9 @@ async def build_package(
             network=settings.network,
             root=compiled.guest.accounts.run_as in {"0", "root"},
             trace=settings.trace,
+            shell=settings.shell,
+            cpus=settings.cpus,
+            interactive=settings.interactive,
             say=settings.say,
         )
         runner = make_runner(settings.runner, Place(home, guest, settings.cache), run)
@@ -157,9 +172,14 @@ async def build_package(
 
 
 @contextlib.contextmanager
-def _workspace(given: Path | None) -> Iterator[Path]:
-    if given is not None:
-        yield given
+def _workspace(settings: BuildSettings) -> Iterator[Path]:
+    if settings.workspace is not None:
+        yield settings.workspace
+        return
+    if settings.keep:
+        kept = Path(tempfile.mkdtemp(prefix="plimsoll-build-"))
+        settings.say(f"the workspace is {kept}, and stays")
+        yield kept
         return
     # Steps may leave directories without rights behind.
     with tempfile.TemporaryDirectory(prefix="plimsoll-build-", ignore_cleanup_errors=True) as name:
@@ -207,6 +227,7 @@ def _emit_all(
         require=settings.require,
         warn=settings.warn,
         say=settings.say,
+        strip_origin=settings.strip_origin,
     )
     with contextlib.ExitStack() as stack:
         trees = {
@@ -215,7 +236,8 @@ def _emit_all(
         }
         entries = [emit(emission, part, trees, folder) for part in parts]
     index = _index(folder, entries, settings) if settings.index else None
-    return Built(tuple(folder / entry.file_name for entry in entries), index, guest)
+    paths = tuple(folder / entry.file_name for entry in entries)
+    return Built(paths, tuple(entries), index, guest)
 
 
 def _index(folder: Path, entries: Sequence[IndexEntry], settings: BuildSettings) -> Path:

@@ -45,6 +45,8 @@ class TestSettings:
         require: a package without a test is an error.
         timeout: seconds that one test may take, 0 for no limit.
         trace: print each command of the steps.
+        shell: a file of this machine that steps find as ``/bin/sh``.
+        interactive: open a shell in the guest when a step fails.
         say: gets what happens.
     """
 
@@ -59,6 +61,8 @@ class TestSettings:
     require: bool = False
     timeout: int = 0
     trace: bool = False
+    shell: Path | None = None
+    interactive: bool = False
     say: Callable[[str], None] = print
 
 
@@ -121,6 +125,8 @@ async def _check(
             network=settings.network,
             root=config.accounts.run_as in {"0", "root"},
             trace=settings.trace,
+            shell=settings.shell,
+            interactive=settings.interactive,
             say=settings.say,
         )
         runner = Bubblewrap(Place(home, root / "guest", settings.cache), run)

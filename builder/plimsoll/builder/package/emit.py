@@ -58,6 +58,7 @@ class Emission:
         warn: linters whose findings are warnings.
         say: gets notes and warnings.
         found: gets the name of the package and each finding of its linters.
+        strip_origin: packages do not say what they are subpackages of.
     """
 
     compiled: Compiled
@@ -72,6 +73,7 @@ class Emission:
     warn: Sequence[str] | None = None
     say: Callable[[str], None] = print
     found: Callable[[str, Finding], None] = lambda _name, _finding: None
+    strip_origin: bool = False
 
 
 def emit(
@@ -121,7 +123,7 @@ def emit(
         name=part.name,
         version=main.full_version,
         arch=emission.compiled.arch.apk,
-        origin=main.name,
+        origin="" if emission.strip_origin else main.name,
         description=" ".join(part.description.split()),
         url=part.url or main.url,
         commit=part.commit or main.commit or emission.commit,

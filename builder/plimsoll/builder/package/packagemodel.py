@@ -34,7 +34,7 @@ def check_name(value: str) -> str:
     return value
 
 
-def _seconds(value: Any) -> Any:
+def read_seconds(value: Any) -> Any:
     """Read seconds, or a duration such as ``1h30m``."""
     text = str(value)
     if isinstance(value, str) and text and _DURATION.fullmatch(text):
@@ -43,7 +43,7 @@ def _seconds(value: Any) -> Any:
     return value
 
 
-Seconds = Annotated[int, Field(ge=0), BeforeValidator(_seconds)]
+Seconds = Annotated[int, Field(ge=0), BeforeValidator(read_seconds)]
 """A time span: a number of seconds, or ``1h30m``."""
 
 

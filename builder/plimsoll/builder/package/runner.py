@@ -7,24 +7,27 @@ import contextlib
 import os
 import shutil
 import signal
+import sys
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from plimsoll.builder.package.load import BUILD_ID, CACHE, HOME
+from plimsoll.builder.package.processes import MAX_LINE, lines, processors, sealed
 from plimsoll.builder.package.script import PATH, SHELLS
 from plimsoll.errors import Error
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from plimsoll.builder.package.script import Script
 
 _LAST_LINES = 30
-_LINE = 64 << 10
 # What steps create must not depend on who builds.
 _UMASK = 0o022
+#: Where distributions keep compilers that are links to ccache.
+_CCACHE_PATH = "/usr/lib/ccache/bin:/usr/lib/ccache"
 
 
 class StepError(Error):
@@ -63,6 +66,9 @@ class Settings:
         network: whether every step may use the network.
         root: whether steps run as root of the guest.
         trace: print each command.
+        shell: a file of this machine that steps find as ``/bin/sh``.
+        cpus: how many processors steps may use; 0 for all.
+        interactive: open a shell in the guest when a step fails.
         say: gets each line that steps print.
     """
 
@@ -70,6 +76,9 @@ class Settings:
     network: bool = False
     root: bool = False
     trace: bool = False
+    shell: Path | None = None
+    cpus: int = 0
+    interactive: bool = False
     say: Callable[[str], None] = print
 
 
@@ -108,18 +117,29 @@ class Bubblewrap:
 
     async def run(self, script: Script) -> None:
         """See ``Runner.run``."""
-        environment = {
-            "PATH": PATH,
-            **self._settings.environment,
-            **script.environment,
-        }
+        settings = self._settings
+        environment = {"PATH": PATH, **settings.environment, **script.environment}
+        if self._place.cache is not None:
+            # Compilers by their usual names are ccache, where the guest has it.
+            environment["PATH"] = f"{_CCACHE_PATH}:{environment['PATH']}"
+            environment.setdefault("CCACHE_DIR", f"{CACHE}/ccache")
         command = [self._program, *self._sandbox(network=self._network(script))]
-        for name, value in environment.items():
-            command += ["--setenv", name, value]
         if self._shell is None:
             self._shell = await _find_shell([self._program, *self._sandbox(network=False), "--"])
-        command += ["--", *self._shell, "-c", script.shell(trace=self._settings.trace)]
-        await _execute(command, script, self._settings.say, {})
+        text = script.shell(trace=settings.trace)
+        words = [word for item in environment.items() for word in ("--setenv", *item)]
+        try:
+            with sealed(words) as descriptor:
+                given = ["--args", str(descriptor), "--new-session", "--", *self._shell, "-c", text]
+                await _execute([*command, *given], script, settings, descriptors=(descriptor,))
+        except ValueError as error:
+            raise RunnerError(str(error), hint="variables are texts without NUL bytes") from None
+        except StepError:
+            if settings.interactive and sys.stdin.isatty():
+                settings.say("a shell in the guest; 'exit' ends it, and the build")
+                command += ["--chdir", script.working_directory, *words, "--", *self._shell]
+                await (await asyncio.create_subprocess_exec(*command)).wait()
+            raise
 
     def _network(self, script: Script) -> bool:
         return self._settings.network or script.network
@@ -129,13 +149,15 @@ class Bubblewrap:
         uid = "0" if self._settings.root else str(BUILD_ID)
         options = [
             *("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts"),
-            *("--unshare-cgroup-try", "--die-with-parent", "--new-session", "--clearenv"),
+            *("--unshare-cgroup-try", "--die-with-parent", "--clearenv"),
             *("--hostname", "build", "--uid", uid, "--gid", uid),
             *("--bind", str(place.guest), "/", "--proc", "/proc", "--dev", "/dev"),
             *("--bind", str(place.workspace), HOME),
         ]
         if place.cache is not None:
             options += ["--bind", str(place.cache), CACHE]
+        if self._settings.shell is not None:
+            options += ["--ro-bind", str(self._settings.shell), "/bin/sh"]
         if network:
             for file in ("/etc/resolv.conf", "/etc/hosts"):
                 options += ["--ro-bind-try", file, file]
@@ -167,7 +189,7 @@ class Host:
         }
         environment.setdefault("PATH", os.environ.get("PATH", PATH))
         text = script.shell(trace=self._settings.trace).replace(HOME, home).replace(CACHE, cache)
-        await _execute([*self._shell, "-c", text], script, self._settings.say, environment)
+        await _execute([*self._shell, "-c", text], script, self._settings, environment)
 
 
 def make_runner(kind: str, place: Place, settings: Settings) -> Runner:
@@ -222,26 +244,29 @@ async def _find_shell(prefix: Sequence[str]) -> Sequence[str]:
 async def _execute(
     command: Sequence[str],
     script: Script,
-    say: Callable[[str], None],
-    environment: Mapping[str, str],
+    settings: Settings,
+    environment: Mapping[str, str] | None = None,
+    descriptors: Sequence[int] = (),
 ) -> None:
     """Run a command in a session of its own, and end all of it whatever happens."""
     last: deque[str] = deque(maxlen=_LAST_LINES)
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env=dict(environment),
-        start_new_session=True,
-        umask=_UMASK,
-        limit=_LINE,
-    )
+    with processors(settings.cpus):
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=dict(environment or {}),
+            pass_fds=descriptors,
+            start_new_session=True,
+            umask=_UMASK,
+            limit=MAX_LINE,
+        )
     try:
         if process.stdout is not None:
-            async for line in _lines(process.stdout):
+            async for line in lines(process.stdout):
                 last.append(line)
-                say(line)
+                settings.say(line)
         status = await process.wait()
     finally:
         if process.returncode is None:
@@ -257,17 +282,3 @@ async def _execute(
         f"the step {script.name!r} failed with {how}:\n{shown}",
         hint=f"the last lines of its output are above{network}",
     )
-
-
-async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
-    """Lines of output, those that are too long in pieces."""
-    rest = b""
-    while data := await stream.read(_LINE):
-        *whole, rest = (rest + data).split(b"\n")
-        for line in whole:
-            yield line.decode(errors="replace")
-        if len(rest) > _LINE:
-            yield rest.decode(errors="replace")
-            rest = b""
-    if rest:
-        yield rest.decode(errors="replace")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import shutil
 from typing import TYPE_CHECKING
 
 from plimsoll.builder.concurrently import run_all
@@ -35,13 +36,7 @@ async def cache_sources(
         HttpError: a source cannot be had, or has another checksum.
         StorageError: the folder cannot be written.
     """
-    wanted: dict[str, str] = {}
-    for source in sources:
-        for algorithm in _ALGORITHMS:
-            value = source.inputs.get(f"expected-{algorithm}")
-            if source.uses == "fetch" and value:
-                wanted.setdefault(f"{algorithm}:{value}", source.inputs["uri"])
-                break
+    wanted = _wanted(sources)
     await asyncio.to_thread(_make, folder)
     slots = asyncio.Semaphore(_PARALLEL)
 
@@ -56,6 +51,36 @@ async def cache_sources(
             return path
 
     return await run_all(one(digest, uri) for digest, uri in wanted.items())
+
+
+def preload(sources: Iterable[Source], store: Path, folder: Path) -> list[Path]:
+    """Copy sources from a folder of checksums; what is not there, or not sound, is left out.
+
+    Raises:
+        StorageError: a file cannot be copied.
+    """
+    _make(folder)
+    done = []
+    for digest in _wanted(sources):
+        if _is_sound(store / digest, digest) and not _is_sound(folder / digest, digest):
+            with storage_errors(f"copying {store / digest}"):
+                temporary = folder / f".{digest}"
+                shutil.copyfile(store / digest, temporary)
+                temporary.replace(folder / digest)
+            done.append(folder / digest)
+    return done
+
+
+def _wanted(sources: Iterable[Source]) -> dict[str, str]:
+    """Checksum → address."""
+    wanted: dict[str, str] = {}
+    for source in sources:
+        for algorithm in _ALGORITHMS:
+            value = source.inputs.get(f"expected-{algorithm}")
+            if source.uses == "fetch" and value:
+                wanted.setdefault(f"{algorithm}:{value}", source.inputs["uri"])
+                break
+    return wanted
 
 
 def _make(folder: Path) -> None:
