@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import functools
+import http.server
 import json
 import os
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +19,7 @@ import pytest
 from apk_repository import Repository
 from gotools import tool
 from plimsoll.signing.privatekey import generate_key
+from plimsoll.signing.statement import CYCLONEDX, SLSA_PROVENANCE_V1, SPDX, VULN
 from registries import crane_registry, distribution_registry
 
 pytestmark = pytest.mark.integration
@@ -201,3 +207,77 @@ def test_a_job_asks_no_host_that_only_its_node_should_reach(tmp_path, registry, 
     failure = build.step("plan", status=3)
     assert "loopback" in failure["message"]
     assert failure["retryable"] is False
+
+
+@contextlib.contextmanager
+def static_server(folder: Path):
+    """Serve a folder on loopback; yields the URL."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    handler = functools.partial(Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_what_is_known_of_an_image_is_attested_and_renewed(tmp_path, repository):
+    """SBOMs in both formats, the report of a scan, the gate, and a later scan of the same image."""
+    database = tmp_path / "db"
+    database.mkdir()
+    fixes = {"packages": [{"pkg": {"name": "app", "secfixes": {"9-r0": ["CVE-2099-1"]}}}]}
+    with static_server(database) as url, crane_registry() as registry:
+        (database / "security.json").write_text(json.dumps(fixes))
+        build = Build(tmp_path, registry, repository)
+        build.request["attest"] = {"cyclonedx": True}
+        build.request["scan"] = {"databases": [f"{url}/security.json"], "failOn": ["unknown"]}
+        plan = build.step("plan")
+        arguments = ["--plan-lock", plan["lock"], "--key", str(build.keys)]
+        for arch in build.request["archs"]:
+            done = build.step("assemble", "--arch", arch, "--plan-lock", plan["lock"])
+            arguments += ["--assembled", json.dumps(done)]
+        failure = build.step("seal", *arguments, status=3)
+        assert failure["reason"] == "Vulnerable"
+        assert "CVE-2099-1" in failure["message"]
+
+        build.request["scan"]["ignore"] = [
+            {"id": "CVE-2099-1", "reason": "not reached", "until": "2999-01-01T00:00:00Z"}
+        ]
+        sealed = build.step("seal", *arguments)
+        assert set(sealed["attestations"]) == {SPDX, CYCLONEDX, SLSA_PROVENANCE_V1, VULN}
+        assert build.step("seal", *arguments) == sealed
+        image = f"{build.image}@{sealed['digest']}"
+        build.cosign("verify-attestation", "--type", "cyclonedx", image)
+        assert reports(build, image) == [[]]
+
+        del build.request["scan"]["ignore"]
+        build.request["scan"]["failOn"] = []
+        build.request["buildId"] = "b2"
+        key = ("--key", str(build.keys))
+        again = build.step("rescan", "--digest", sealed["digest"], *key)
+        assert again["attestations"] == [VULN]
+        build.step("rescan", "--digest", sealed["digest"], *key)
+        assert sorted(reports(build, image)) == [[], ["CVE-2099-1"]]
+        build.request["scan"]["failOn"] = ["unknown"]
+        assert build.step("rescan", "--digest", sealed["digest"], *key, status=3)["reason"] == (
+            "Vulnerable"
+        )
+        build.request["scan"]["databases"] = [f"{url}/nothing.json"]
+        build.step("seal", *arguments, status=3)
+
+
+def reports(build: Build, image: str) -> list[list[str]]:
+    """The vulnerabilities of each attested report."""
+    found = []
+    for line in build.cosign("verify-attestation", "--type", "vuln", image).splitlines():
+        statement = json.loads(base64.b64decode(json.loads(line)["payload"]))
+        results = statement["predicate"]["scanner"]["result"]["Results"]
+        found.append(sorted({v["VulnerabilityID"] for r in results for v in r["Vulnerabilities"]}))
+    return found

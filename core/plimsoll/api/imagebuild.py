@@ -23,6 +23,7 @@ from plimsoll.api.meta import (
     cel,
 )
 from plimsoll.api.repository import RepositoryUse
+from plimsoll.api.scanspec import ScanSpec
 from plimsoll.api.signingspec import AttestSpec, Signing
 
 _LEGACY_NEEDS_KEY = (
@@ -139,6 +140,10 @@ class ImageBuildSpec(StrictModel):
 
     attest: AttestSpec | None = None
     """Which attestations are attached. Default: all."""
+
+    scan: ScanSpec | None = None
+    """Where known vulnerabilities are looked up, and what fails the build. Without it nothing is
+    scanned."""
 
     job: JobSpec = JobSpec()
     """How the Jobs of a build run."""

@@ -104,5 +104,11 @@ class AttestSpec(StrictModel):
     sbom: bool = True
     """The software bill of materials (SPDX)."""
 
+    cyclonedx: bool = False
+    """The bill of materials as CycloneDX too."""
+
     provenance: bool = True
     """SLSA v1 provenance with every package as a resolved dependency."""
+
+    vulnerabilities: bool = True
+    """The vulnerability report of the scan, where there is one."""

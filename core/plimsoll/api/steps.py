@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from plimsoll.api.base import Model
 from plimsoll.api.image import ImageConfiguration
+from plimsoll.api.scanspec import ScanSpec
 
 EXIT_RETRY = 1
 EXIT_PERMANENT = 3
@@ -52,7 +53,10 @@ class Attest(Model):
 
     signature: bool = True
     sbom: bool = True
+    cyclonedx: bool = False
     provenance: bool = True
+    vulnerabilities: bool = True
+    """The report of the scan, if ``scan`` asks for one."""
 
 
 class BuildRequest(Model):
@@ -75,6 +79,9 @@ class BuildRequest(Model):
 
     output: Output
     attest: Attest = Attest()
+    scan: ScanSpec | None = None
+    """Where known vulnerabilities are looked up; what fails the build is not signed."""
+
     started: datetime
     """Start of the build (UTC): the value of ``${timestamp}`` (``YYYYMMDDhhmmss``)."""
 

@@ -43,6 +43,25 @@ result_option = click.option(
 _lock = click.option(
     "--plan-lock", "--lock", "lock", metavar="DIGEST", required=True, help="Lock of the plan."
 )
+_key = click.option(
+    "--key",
+    "--signing-key-dir",
+    "key",
+    type=click.Path(path_type=Path),
+    help="Folder with cosign.key and cosign.password. Without it nothing is signed.",
+)
+_keyless = click.option(
+    "--keyless",
+    type=click.Path(path_type=Path),
+    help="Folder with signing_config.json, trusted_root.json and token: sign as whom the OIDC "
+    "token names, with a certificate for minutes.",
+)
+_kms = click.option(
+    "--kms",
+    type=click.Path(path_type=Path),
+    help="Folder with kms_reference, settings (a file each) and token: sign with a key in a key "
+    "management service.",
+)
 
 
 _HERE = "plimsoll.builder.cli"
@@ -59,6 +78,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "package-publish": (f"{_PACKAGES}:publish", "Sign packages and move the index."),
     "plan": (f"{_HERE}.step:plan", "Resolve the packages of all architectures into one lock."),
     "promote": (f"{_HERE}.step:promote", "Move the tags to the sealed index."),
+    "rescan": (f"{_HERE}.step:rescan", "Scan a sealed image again by what is known today."),
     "seal": (f"{_HERE}.step:seal", "Push the index; sign and attest it and its images."),
 }
 
@@ -121,25 +141,9 @@ def assemble(request_file: Path, result_file: Path, lock: str, arch: str) -> Non
     metavar="ARCH=DIGEST",
     help="The same in short.",
 )
-@click.option(
-    "--key",
-    "--signing-key-dir",
-    "key",
-    type=click.Path(path_type=Path),
-    help="Folder with cosign.key and cosign.password. Without it nothing is signed.",
-)
-@click.option(
-    "--keyless",
-    type=click.Path(path_type=Path),
-    help="Folder with signing_config.json, trusted_root.json and token: sign as whom the OIDC "
-    "token names, with a certificate for minutes.",
-)
-@click.option(
-    "--kms",
-    type=click.Path(path_type=Path),
-    help="Folder with kms_reference, settings (a file each) and token: sign with a key in a key "
-    "management service.",
-)
+@_key
+@_keyless
+@_kms
 def seal(  # noqa: PLR0913, PLR0917  (click passes options as arguments)
     request_file: Path,
     result_file: Path,
@@ -162,6 +166,32 @@ def seal(  # noqa: PLR0913, PLR0917  (click passes options as arguments)
             results.append(AssembleResult(arch=arch, digest=digest, size=0, sbom=""))
         async with _signer(request, key, keyless, kms) as signer:
             return await work(request, results, lock, signer)
+
+    _run(request_file, result_file, run)
+
+
+@click.command()
+@request_option
+@result_option
+@click.option("--digest", required=True, help="The sealed index.")
+@_key
+@_keyless
+@_kms
+def rescan(  # noqa: PLR0913, PLR0917  (click passes options as arguments)
+    request_file: Path,
+    result_file: Path,
+    digest: str,
+    key: Path | None,
+    keyless: Path | None,
+    kms: Path | None,
+) -> None:
+    """Scan a sealed image again by what is known today, and attest the reports."""
+
+    async def run(request: BuildRequest) -> StepResult:
+        from plimsoll.builder.steps.rescan import rescan as work  # noqa: PLC0415
+
+        async with _signer(request, key, keyless, kms) as signer:
+            return await work(request, digest, signer)
 
     _run(request_file, result_file, run)
 

@@ -85,10 +85,16 @@ def trivy(report: Report) -> dict[str, Any]:
     }
 
 
-def cosign_vuln(report: Report) -> dict[str, Any]:
-    """The predicate of ``cosign attest --type vuln``."""
+def cosign_vuln(report: Report, event: str = "", builder: str = "") -> dict[str, Any]:
+    """The predicate of ``cosign attest --type vuln``.
+
+    Args:
+        report: the result of the scan.
+        event: names what made the scan run, for example a build.
+        builder: who ran it.
+    """
     return {
-        "invocation": {"parameters": [], "uri": "", "event_id": "", "builder.id": ""},
+        "invocation": {"parameters": [], "uri": "", "event_id": event, "builder.id": builder},
         "scanner": {
             "uri": _URI,
             "version": version("plimsoll"),
