@@ -42,7 +42,7 @@ def repository_key(name: str = "team-1.rsa.pub") -> SigningKey:
     return SigningKey.generate(name, bits=2048)
 
 
-def debian_base(folder: Path) -> Path:
+def debian_base(folder: Path, *more: str) -> Path:
     """A repository with a shell and the usual programs; skips where Debian's cannot be had."""
     import pytest  # noqa: PLC0415
 
@@ -53,7 +53,7 @@ def debian_base(folder: Path) -> Path:
     cache.mkdir()
     try:
         Apt("amd64", cache).packages()
-        build(folder / "repo", ["bash", "coreutils", "dash"], ["amd64"], cache)
+        build(folder / "repo", ["bash", "coreutils", "dash", *more], ["amd64"], cache)
     except AptError as error:
         pytest.skip(f"no Debian packages can be had here: {error}")
     return folder / "repo"

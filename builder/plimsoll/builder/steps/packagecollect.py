@@ -232,4 +232,6 @@ async def _record(  # noqa: PLR0913, PLR0917  (what it is about)
         compatible=sorted(soname for soname in new.keys() & old.keys() if soname not in broken),
         repository=planned.configuration.repository,
         commit=planned.configuration.commit,
+        signer=planned.configuration.signer,
+        signers=made.signers,
     )

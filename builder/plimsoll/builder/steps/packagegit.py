@@ -8,58 +8,71 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from plimsoll.builder.git.checkout import verify_source
 from plimsoll.builder.git.credentials import GitCredentials
+from plimsoll.builder.git.errors import GitError
+from plimsoll.builder.git.local import LocalRepository
+from plimsoll.builder.git.policy import SourcePolicy
+from plimsoll.builder.git.remote import Remote
 from plimsoll.builder.package.load import CACHE
 from plimsoll.builder.steps.common import RequestError
-from plimsoll.builder.store import storage_errors
-from plimsoll.errors import Error
 from plimsoll.http import public_url
-from plimsoll.http.address import Guard, Reach
-from plimsoll.http.transport import basic
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping
 
+    from plimsoll.api.gitsource import VerifiedSigner
     from plimsoll.api.packagesteps import PackageRequest
+    from plimsoll.builder.git.refs import Ref
+    from plimsoll.http import Http
 
-_TIMEOUT = 1800
-_PORTS = {"http": 80, "https": 443}
-_ALL = "-1"
+_HEAD = "HEAD"
+_BRANCH = "refs/heads/plimsoll-head"
 
 
-class GitFetchError(Error):
-    """A Git repository that cannot be fetched."""
+def read_credentials(folders: Iterable[str], url: str) -> GitCredentials:
+    """Logins of mounted Secrets, for the host of a URL.
 
-    reason = "SourceUnavailable"
-    retryable = True
+    Raises:
+        GitError: a folder holds none.
+    """
+    found = GitCredentials()
+    for folder in folders:
+        found = found.merged(GitCredentials.read(Path(folder), urlsplit(url).netloc))
+    return found
 
 
 class GitMirrors:
     """Bare copies of repositories.
 
     Args:
+        http: the client; its guard counts.
         folder: where they are made.
-        request: names logins, and hosts that may be asked whatever their address.
+        request: names logins, and who must have signed what.
+
+    Raises:
+        GitError: a rule about signatures is none.
     """
 
-    def __init__(self, folder: Path, request: PackageRequest) -> None:
+    def __init__(self, http: Http, folder: Path, request: PackageRequest) -> None:
+        self._http = http
         self._folder = folder
-        self._guard = Guard(frozenset(request.trusted_hosts))
-        self._credentials = [*request.credentials]
-        self._urls: dict[str, str] = {}
+        self._credentials = request.credentials
+        self._policy = SourcePolicy(request.signed_sources)
+        self._names: dict[str, str] = {}
+        self.signers: dict[str, VerifiedSigner] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._urls)
+        return bool(self._names)
 
     def config(self) -> str:
         """Git's configuration for the guest."""
-        lines = ["[safe]\n\tdirectory = *\n[advice]\n\tdetachedHead = false\n"]
-        for url, name in self._urls.items():
+        lines = ["[safe]\n\tdirectory = *\n"]
+        for url, name in self._names.items():
             quoted = url.replace("\\", "\\\\").replace('"', '\\"')
             place = f"file://{CACHE}/git/{name}"
             lines.append(f'[url "{place}"]\n\tinsteadOf = "{quoted}"\n')
@@ -70,137 +83,53 @@ class GitMirrors:
 
         Raises:
             RequestError: it is something that is not fetched here.
-            GitFetchError: the repository, or what is wanted of it, cannot be had.
-            AddressRefusedError: its server is at an address that must not be asked.
+            NotSignedError: nobody who may has signed it.
+            GitError: the repository, or what is wanted of it, cannot be had.
+            HttpError: its server cannot be reached, or must not be asked.
         """
         url = inputs["repository"]
-        parts = urlsplit(url)
-        if parts.scheme not in _PORTS or not parts.hostname or parts.username:
-            raise RequestError(
-                f"{public_url(url)} is no https URL without login",
-                hint="give logins by credentials, and use the repository's https URL",
-            )
+        shown = public_url(url)
         if inputs.get("recurse-submodules") == "true":
             raise RequestError(
-                f"submodules of {public_url(url)} are not fetched for builds without network",
+                f"submodules of {shown} are not fetched for builds without network",
                 hint="check each out by a step of its own, or allow the network",
             )
+        credentials = await asyncio.to_thread(read_credentials, self._credentials, url)
+        signers = self._policy.signers(url)
+        if signers is not None:
+            self.signers[url] = await verify_source(self._http, inputs, signers, credentials)
+        remote = await Remote.open(self._http, url, credentials)
+        refs, depth = await _wanted(remote, inputs)
         name = f"{hashlib.sha256(url.encode()).hexdigest()[:24]}.git"
-        place = self._folder / name
-        with storage_errors(f"making {place}"):
-            place.mkdir(parents=True, exist_ok=True)
-        environment = await self._environment(url)
-        if not (place / "HEAD").exists():
-            await _git(["init", "-q", "--bare", "."], place, environment, url)
-        refs, depth = _wanted(inputs)
-        history = [] if depth == _ALL else [f"--depth={depth}"]
-        await _git(
-            ["fetch", "-q", "--no-tags", "--no-write-fetch-head", *history, "--", url, *refs],
-            place,
-            environment,
-            url,
-        )
-        if not inputs.get("tag") and not inputs.get("branch"):
-            head = ["symbolic-ref", "HEAD", "refs/heads/plimsoll-head"]
-            await _git(head, place, environment, url)
-        self._urls[url] = name
-
-    async def _environment(self, url: str) -> dict[str, str]:
-        """Nothing of this machine's Git configuration, one address, one login."""
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
-        loop = asyncio.get_running_loop()
-        try:
-            found = await loop.getaddrinfo(host, port)
-        except OSError as error:
-            raise GitFetchError(f"there is no host {host}: {error.strerror}") from None
-        addresses = sorted({str(item[4][0]) for item in found})
-        self._guard.check(host, addresses, Reach.PRIVATE)
-        shown = ",".join(f"[{a}]" if ":" in a else a for a in addresses)
-        values = {
-            "http.followRedirects": "false",
-            "http.curloptResolve": f"{host}:{port}:{shown}",
-            "credential.helper": "",
-            "transfer.fsckObjects": "true",
-            "gc.auto": "0",
-        }
-        credentials = GitCredentials()
-        for folder in self._credentials:
-            credentials = credentials.merged(await asyncio.to_thread(_read, folder, parts.netloc))
-        if login := credentials.login(url):
-            values["http.extraHeader"] = f"Authorization: {basic(login.username, login.password)}"
-        environment = {
-            "PATH": os.environ.get("PATH", os.defpath),
-            "HOME": str(self._folder),
-            "GIT_TERMINAL_PROMPT": "0",
-            "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_CONFIG_GLOBAL": os.devnull,
-            "GIT_ALLOW_PROTOCOL": "http:https",
-            "GIT_CONFIG_COUNT": str(len(values)),
-        }
-        for name in ("https_proxy", "http_proxy", "no_proxy", "SSL_CERT_FILE"):
-            for key in (name, name.upper()):
-                if key in os.environ:
-                    environment[key] = os.environ[key]
-        for number, (key, value) in enumerate(values.items()):
-            environment[f"GIT_CONFIG_KEY_{number}"] = key
-            environment[f"GIT_CONFIG_VALUE_{number}"] = value
-        return environment
+        local = await LocalRepository.create(self._folder / name)
+        pack = self._folder / f"{name}.pack"
+        wants = dict.fromkeys(ref.object for ref in refs)
+        shallow = await remote.fetch(list(wants), pack, depth=depth)
+        await local.add_pack(pack, shallow)
+        for ref in refs:
+            await local.set_ref(_BRANCH if ref.name == _HEAD else ref.name, ref.object)
+        if refs[0].name == _HEAD:
+            await local.run("symbolic-ref", _HEAD, _BRANCH)
+        self._names[url] = name
 
 
-def _read(folder: str, host: str) -> GitCredentials:
-    from pathlib import Path  # noqa: PLC0415  (one use)
-
-    return GitCredentials.read(Path(folder), host)
-
-
-def _wanted(inputs: Mapping[str, str]) -> tuple[list[str], str]:
-    """References, and how much history, as the pipeline asks for them."""
+async def _wanted(remote: Remote, inputs: Mapping[str, str]) -> tuple[list[Ref], int]:
+    """References, and how much history (0: all), as the pipeline asks for them."""
     branch, tag = inputs.get("branch", ""), inputs.get("tag", "")
-    depth = inputs.get("depth") or "unset"
-    if depth == "unset":
-        depth = _ALL if branch and inputs.get("expected-commit") else "1"
-    if tag:
-        refs = [f"+refs/tags/{tag}:refs/tags/{tag}"]
-    elif branch:
-        refs = [f"+refs/heads/{branch}:refs/heads/{branch}"]
-    else:
-        refs = ["+HEAD:refs/heads/plimsoll-head"]
-    if inputs.get("cherry-picks", "").strip():
-        refs.append("+refs/heads/*:refs/heads/*")
-        depth = _ALL
+    given = inputs.get("depth") or "unset"
+    if given == "unset":
+        given = "-1" if branch and inputs.get("expected-commit") else "1"
+    if not given.removeprefix("-").isdecimal():
+        raise RequestError(f"depth {given!r} of a git-checkout is no number")
+    depth = max(int(given), 0)
+    name = f"refs/tags/{tag}" if tag else f"refs/heads/{branch}" if branch else _HEAD
+    picks = bool(inputs.get("cherry-picks", "").strip())
+    found = await remote.refs([name, *(["refs/heads/"] if picks else [])])
+    refs = [ref for ref in found if ref.name == name]
+    if not refs:
+        what = f"tag {tag}" if tag else f"branch {branch or _HEAD}"
+        raise GitError(f"{remote.shown} has no {what}", hint="check its name")
+    if picks:
+        refs += [ref for ref in found if ref.name.startswith("refs/heads/") and ref.name != name]
+        depth = 0
     return refs, depth
-
-
-async def _git(
-    arguments: Sequence[str], place: Path, environment: Mapping[str, str], url: str
-) -> None:
-    try:
-        process = await asyncio.create_subprocess_exec(
-            "git",
-            *arguments,
-            cwd=place,
-            env=dict(environment),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
-    except FileNotFoundError:
-        raise RequestError(
-            "the program git is not here", hint="install git where prepare runs"
-        ) from None
-    try:
-        async with asyncio.timeout(_TIMEOUT):
-            _, said = await process.communicate()
-    except TimeoutError:
-        raise GitFetchError(f"{public_url(url)} took longer than {_TIMEOUT} s") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode:
-        last = said.decode(errors="replace").strip().splitlines()[-3:]
-        raise GitFetchError(
-            f"{public_url(url)} cannot be fetched: {' '.join(last)[:400]}",
-            hint="check the URL, the branch or tag, and the login for its host",
-        )

@@ -50,7 +50,8 @@ async def prepare_package(
         compiled = await asyncio.to_thread(planned.compile, request)
         snapshot = await read_snapshot(storage, arch, request.keys)
         with tempfile.TemporaryDirectory(prefix="plimsoll-prepare-") as folder:
-            workspace = await _workspace(engine, request, planned, compiled, Path(folder))
+            mirrors = GitMirrors(engine.http, Path(folder) / "cache/git", request)
+            workspace = await _workspace(engine, request, planned, compiled, mirrors, Path(folder))
             guest = await compose_guest(
                 engine,
                 compiled.guest,
@@ -66,6 +67,10 @@ async def prepare_package(
             libraries=guest.libraries,
             bases=bases,
             packages=guest.packages,
+            signers={
+                url: one.model_dump(mode="json", by_alias=True)
+                for url, one in mirrors.signers.items()
+            },
         )
         await registry.attach(
             storage.repository,
@@ -96,15 +101,19 @@ def _resources(compiled: Compiled) -> dict[str, str]:
     return {name: value for name, value in values.items() if value}
 
 
-async def _workspace(
-    engine: Engine, request: PackageRequest, planned: Planned, compiled: Compiled, folder: Path
+async def _workspace(  # noqa: PLR0913, PLR0917  (what goes into it)
+    engine: Engine,
+    request: PackageRequest,
+    planned: Planned,
+    compiled: Compiled,
+    mirrors: GitMirrors,
+    folder: Path,
 ) -> Workspace:
     files, home, cache = folder / "files", folder / "home", folder / "cache"
     await asyncio.to_thread(_copy, planned, files, home)
     if not request.network:
         _check_sources(compiled)
     await cache_sources(engine.http, compiled.sources, cache, engine.events.say)
-    mirrors = GitMirrors(cache / "git", request)
     for source in compiled.sources:
         if source.uses == "git-checkout":
             engine.events.say(f"{source.inputs['repository']}: fetching")

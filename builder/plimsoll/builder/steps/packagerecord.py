@@ -48,6 +48,7 @@ class PlannedConfiguration(_Model):
     pipelines: int = -1
     repository: str = ""
     commit: str = ""
+    signer: dict[str, str] | None = None
 
 
 class PlannedPackage(_Model):
@@ -90,6 +91,9 @@ class GuestRecord(_Model):
     packages: list[str]
     """``NAME=VERSION`` of the guest."""
 
+    signers: dict[str, dict[str, str]] = {}
+    """Who signed what was taken from Git, by URL."""
+
 
 class BuiltPackage(_Model):
     """One package of a build."""
@@ -123,6 +127,11 @@ class BuildRecord(_Model):
 
     repository: str = ""
     commit: str = ""
+    signer: dict[str, str] | None = None
+    """Who signed the configuration."""
+
+    signers: dict[str, dict[str, str]] = {}
+    """Who signed what was taken from Git, by URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +196,7 @@ async def push_plan(
                         pipelines=number(configuration.pipelines),
                         repository=configuration.repository,
                         commit=configuration.commit,
+                        signer=configuration.signer,
                     )
                 )
             packages[f"{one.name}/{arch.oci}"] = PlannedPackage(
@@ -236,6 +246,7 @@ async def pull_planned(storage: Storage, plan: str, name: str, arch: Arch) -> Pl
         await files(one.pipelines),
         one.repository,
         one.commit,
+        one.signer,
     )
     return Planned(package, configuration.with_epoch(package.epoch, one.written_epoch), arch)
 

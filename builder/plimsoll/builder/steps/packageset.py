@@ -49,6 +49,7 @@ class Configuration:
         pipelines: ``A/B.yaml`` → file; go before the built-in ones.
         repository: URL of the Git repository that it comes from, or empty.
         commit: its commit there.
+        signer: who signed that, if somebody had to.
     """
 
     path: str
@@ -57,6 +58,7 @@ class Configuration:
     pipelines: Files = field(default_factory=dict)
     repository: str = ""
     commit: str = ""
+    signer: dict[str, str] | None = None
 
     def with_epoch(self, epoch: int, written: int) -> Configuration:
         """The configuration with another epoch than the written one; every other byte stays.
@@ -92,8 +94,17 @@ def flat(files: Files, what: str) -> list[Configuration]:
     return [Configuration(name, text, others, pipelines) for name, text in texts.items()]
 
 
-def tree(files: Files, what: str, *, repository: str = "", commit: str = "") -> list[Configuration]:
+def tree(
+    files: Files,
+    what: str,
+    *,
+    repository: str = "",
+    commit: str = "",
+    signer: dict[str, str] | None = None,
+) -> list[Configuration]:
     """Configurations of a tree, whose top has ``*.yaml`` and ``pipelines/``.
+
+    A folder of the name of a configuration holds its files.
 
     Raises:
         SourceTreeError: it has none.
@@ -107,6 +118,7 @@ def tree(files: Files, what: str, *, repository: str = "", commit: str = "") -> 
             pipelines,
             repository,
             commit,
+            signer,
         )
         for name, item in files.items()
         if "/" not in name and name.endswith(_SUFFIX) and not name.startswith(".")
