@@ -66,6 +66,37 @@ _DEFAULT = Settings()
 )
 @click.option("--success-seconds", default=_DEFAULT.success_seconds, help="Memory of passes.")
 @click.option("--failure-seconds", default=_DEFAULT.failure_seconds, help="Memory of failures.")
+@click.option(
+    "--namespace-label",
+    default=_DEFAULT.namespace_label,
+    help="Label of guarded namespaces, for --background.",
+)
+@click.option(
+    "--exempt-namespace",
+    "exempt_namespaces",
+    multiple=True,
+    envvar="PLIMSOLL_WEBHOOK_EXEMPT_NAMESPACES",
+    help="Namespace that is never guarded; the variable has several with spaces.",
+)
+@click.option(
+    "--background/--no-background",
+    default=_DEFAULT.background,
+    help="Judge running pods again when policies change, and write reports.",
+)
+@click.option(
+    "--background-seconds", default=_DEFAULT.background_seconds, help="Between two looks at all."
+)
+@click.option(
+    "--background-rate",
+    type=click.FloatRange(min=0.01),
+    default=_DEFAULT.background_rate,
+    help="Images a second that --background asks registries about.",
+)
+@click.option(
+    "--alerts",
+    type=click.Path(path_type=Path),
+    help="YAML file of receivers who are told of refusals and findings.",
+)
 @click.option("--drain-seconds", default=_DEFAULT.drain_seconds, help="Answering after SIGTERM.")
 @click.option(
     "--tls-cert", type=click.Path(path_type=Path), help="Certificate file; else self-managed."
@@ -106,6 +137,12 @@ def webhook(  # noqa: PLR0913  one parameter for each option
     allow_no_authorities: bool,
     success_seconds: float,
     failure_seconds: float,
+    namespace_label: str,
+    exempt_namespaces: tuple[str, ...],
+    background: bool,
+    background_seconds: float,
+    background_rate: float,
+    alerts: Path | None,
     drain_seconds: float,
     tls_cert: Path | None,
     tls_key: Path | None,
@@ -142,6 +179,12 @@ def webhook(  # noqa: PLR0913  one parameter for each option
         allow_no_authorities=allow_no_authorities,
         success_seconds=success_seconds,
         failure_seconds=failure_seconds,
+        namespace_label=namespace_label,
+        exempt_namespaces=frozenset(exempt_namespaces),
+        background=background,
+        background_seconds=background_seconds,
+        background_rate=background_rate,
+        alerts=alerts,
         drain_seconds=drain_seconds,
         tls_files=None if tls_cert is None or tls_key is None else (tls_cert, tls_key),
         tls_secret=tls_secret,

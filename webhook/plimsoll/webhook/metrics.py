@@ -9,10 +9,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from prometheus_client.core import Metric
 
+    from plimsoll.webhook.alerts import Alerts
+    from plimsoll.webhook.background import Findings
     from plimsoll.webhook.decide import Decision, PolicySource
     from plimsoll.webhook.verifier import Verifier
 
@@ -53,6 +55,11 @@ class Metrics:
             "Images of pods that were given the digest that was judged.",
             registry=self.registry,
         )
+        self.findings: Callable[[], Findings | None] = lambda: None
+        """What the last look at what runs has found."""
+
+        self.alerts: Alerts | None = None
+        self.registry.register(_Running(self))
         self.registry.register(_Live(verifier, source))
 
     def count(
@@ -72,6 +79,41 @@ class Metrics:
     def render(self) -> bytes:
         """The text format."""
         return generate_latest(self.registry)
+
+
+class _Running(Collector):
+    """What runs already, and who was told."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        """Read the numbers as they are now."""
+        if (alerts := self._metrics.alerts) is not None:
+            family = CounterMetricFamily(
+                "plimsoll_webhook_alerts", "Alerts by what became of them.", labels=["result"]
+            )
+            family.add_metric(["sent"], alerts.sent)
+            family.add_metric(["failed"], alerts.failed)
+            yield family
+        found = self._metrics.findings()
+        if found is None or not found.rounds:
+            return
+        for name, help_text, label, counts in (
+            ("images", "Images of workloads that run, by verdict.", "result", found.results),
+            ("failing", "Images that run and fail, by policy.", "policy", found.failing),
+        ):
+            gauge = GaugeMetricFamily(f"plimsoll_webhook_running_{name}", help_text, labels=[label])
+            for key, count in counts.items():
+                gauge.add_metric([key], count)
+            yield gauge
+        for name, help_text, value in (
+            ("seconds", "Duration of the last look at what runs.", found.seconds),
+            ("timestamp_seconds", "When it ended.", found.finished),
+        ):
+            yield GaugeMetricFamily(
+                f"plimsoll_webhook_running_round_{name}", help_text, value=value
+            )
 
 
 class _Live(Collector):

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import gc
 import signal
+import socket
+import uuid
 from typing import TYPE_CHECKING
 
 import structlog
@@ -13,7 +15,11 @@ from aiohttp import web
 
 from plimsoll.kube.client import KubeClient
 from plimsoll.webhook.access import OwnLogins, PullSecrets
+from plimsoll.webhook.alerts import Alerts, read_receivers
+from plimsoll.webhook.background import Background
 from plimsoll.webhook.decide import Decider
+from plimsoll.webhook.explain import trace
+from plimsoll.webhook.lease import Leader
 from plimsoll.webhook.metrics import Metrics
 from plimsoll.webhook.registries import Registries
 from plimsoll.webhook.server import AdmissionHandler, admission_app, health_app
@@ -61,7 +67,7 @@ async def run(settings: Settings, config: KubeConfig, stop: asyncio.Event | None
             allow_no_authorities=settings.allow_no_authorities,
         )
         secrets = PullSecrets(api, OwnLogins(), enabled=settings.pod_pull_secrets)
-        verifier = Verifier(settings, registries, secrets)
+        verifier = Verifier(settings, registries, secrets, observe=trace)
         stack.push_async_callback(verifier.close)
         metrics = Metrics(verifier, store)
         serving = ServingCertificate()
@@ -71,10 +77,11 @@ async def run(settings: Settings, config: KubeConfig, stop: asyncio.Event | None
             return [*reasons, "it is ending"] if ending.is_set() else reasons
 
         decider = Decider(settings, store, verifier, secrets)
+        alerts = Alerts([] if settings.alerts is None else read_receivers(settings.alerts))
+        metrics.alerts = alerts
+        handler = AdmissionHandler(decider, metrics, alerts)
         admission = web.AppRunner(
-            admission_app(
-                AdmissionHandler(decider, metrics), pins=bool(settings.mutating_configuration)
-            ),
+            admission_app(handler, pins=bool(settings.mutating_configuration)),
             access_log=None,
             shutdown_timeout=settings.timeout,
         )
@@ -91,9 +98,21 @@ async def run(settings: Settings, config: KubeConfig, stop: asyncio.Event | None
                 else:
                     tasks.create_task(SelfManaged(api, settings, serving).run())
                 tasks.create_task(_serve(settings, admission, serving, store))
+                tasks.create_task(alerts.run())
+                if settings.background:
+                    leader = Leader(api, f"{settings.service}-background", _identity())
+                    background = Background(api, settings, store, decider, leader, alerts)
+                    metrics.findings = lambda: background.findings
+                    tasks.create_task(leader.run())
+                    tasks.create_task(background.run())
                 tasks.create_task(_drain(ending, settings.drain_seconds))
         except* _Stop:
             log.info("ended")
+
+
+def _identity() -> str:
+    """Unlike that of any other process; in a cluster it begins with the pod's name."""
+    return f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
 
 
 def settle_memory() -> None:

@@ -9,6 +9,7 @@ import structlog
 from aiohttp import web
 
 from plimsoll.webhook import admission
+from plimsoll.webhook.alerts import Alert
 from plimsoll.webhook.answers import answer
 from plimsoll.webhook.body import MAX_BODY, decode
 from plimsoll.webhook.decide import Decision
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from plimsoll.webhook.admission import Review
+    from plimsoll.webhook.alerts import Alerts
     from plimsoll.webhook.decide import Decider, PolicySource
     from plimsoll.webhook.metrics import Metrics
 
@@ -31,9 +33,11 @@ class AdmissionHandler:
     Args:
         decider: makes the decisions.
         metrics: counts them.
+        alerts: are told of refusals.
     """
 
-    def __init__(self, decider: Decider, metrics: Metrics) -> None:
+    def __init__(self, decider: Decider, metrics: Metrics, alerts: Alerts | None = None) -> None:
+        self._alerts = alerts
         self._decider = decider
         self._metrics = metrics
 
@@ -64,6 +68,8 @@ class AdmissionHandler:
         seconds = time.perf_counter() - begin
         self._metrics.count(review.resource, review.operation, decision, seconds, len(changes))
         _log(review, decision, seconds, pinned=len(changes))
+        if self._alerts is not None and not decision.allowed and not review.dry_run:
+            self._alerts.tell(_alert(review, decision))
         return _response(answer(uid, decision, changes))
 
 
@@ -116,6 +122,18 @@ def health_app(
 
 def _response(body: bytes) -> web.Response:
     return web.Response(body=body, content_type="application/json")
+
+
+def _alert(review: Review, decision: Decision) -> Alert:
+    failed = next((one for one in decision.verdicts if not one.passed and one.enforce), None)
+    return Alert(
+        event="refused",
+        namespace=review.namespace,
+        object=f"{review.kind} {review.name}",
+        image=" ".join(dict.fromkeys(use.image for use in review.images)),
+        policy=failed.policy if failed else "",
+        message=decision.refusals[0],
+    )
 
 
 def _log(review: Review, decision: Decision, seconds: float, *, pinned: int) -> None:

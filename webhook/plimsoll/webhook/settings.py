@@ -54,6 +54,24 @@ class Settings:
     failure_seconds: float = 5.0
     """How long an image that failed is not looked at again."""
 
+    namespace_label: str = NAMESPACE_LABEL
+    """Namespaces with this label and the value ``true`` are guarded; for what runs already."""
+
+    exempt_namespaces: frozenset[str] = frozenset()
+    """Namespaces that are never guarded, whatever their labels."""
+
+    background: bool = False
+    """Judge what runs already, too."""
+
+    background_seconds: float = 3600.0
+    """How often, if policies stay the same: reports and signatures may change in registries."""
+
+    background_rate: float = 5.0
+    """Images a second that are asked about anew."""
+
+    alerts: Path | None = None
+    """File of those who are told of refusals and findings."""
+
     cache_size: int = 20_000
     concurrency: int = 32
     """Images whose evidence is read at the same time."""
