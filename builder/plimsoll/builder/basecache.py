@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from plimsoll.builder.basefiles import packages_of
 from plimsoll.builder.imagesource import ImageSourceError
+from plimsoll.builder.layer import Layer
 from plimsoll.builder.layerfiles import (
     BROKEN,
     INSTALLED,
@@ -17,9 +18,8 @@ from plimsoll.builder.layerfiles import (
     LayerFiles,
     inflated_stream,
 )
-from plimsoll.builder.layers import Layer
-from plimsoll.builder.segment import Stored
 from plimsoll.builder.store import CorruptEntryError, seal, storage_errors, unseal
+from plimsoll.builder.stored import Stored
 from plimsoll.errors import Error
 from plimsoll.oci.digest import digest_of
 from plimsoll.oci.model import DOCKER_LAYER_GZIP, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from plimsoll.builder.codec import Codec
-    from plimsoll.builder.layers import Layer
+    from plimsoll.builder.layer import Layer
     from plimsoll.builder.node import Node
     from plimsoll.builder.store import Store
     from plimsoll.builder.tree import Tree

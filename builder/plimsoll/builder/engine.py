@@ -13,13 +13,13 @@ from plimsoll.builder.cache import PackageCache
 from plimsoll.builder.codec import GZIP, codec_of
 from plimsoll.builder.compose import Recipe
 from plimsoll.builder.concurrently import run_all
+from plimsoll.builder.events import Events
 from plimsoll.builder.fetch import Fetcher
 from plimsoll.builder.locking import make_lock
 from plimsoll.builder.logins import Logins
 from plimsoll.builder.ociimage import CREATED, image_index, timestamp
 from plimsoll.builder.remembered import image_key, recall, remember
 from plimsoll.builder.repositories import Repositories
-from plimsoll.builder.settings import Events, Settings
 from plimsoll.builder.store import CorruptEntryError, StorageError, Store
 from plimsoll.builder.transport import Transport
 from plimsoll.errors import Error
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from plimsoll.builder.codec import Codec
     from plimsoll.builder.lock import Lock, LockedConfig
     from plimsoll.builder.ociimage import ArchImage
+    from plimsoll.builder.settings import Settings
 
 T = TypeVar("T")
 
@@ -75,6 +76,8 @@ class Engine:
             max_index_size=settings.max_index,
             max_download=settings.max_http,
         )
+        #: Under what the images that were built are remembered, those that can be.
+        self.image_keys: dict[Arch, str] = {}
         self.bases = BaseImages(
             self.store,
             self.http.registry,
@@ -172,6 +175,8 @@ class Engine:
         notes = {**config.annotations, **(annotations or {})}
         settings = self.settings
         key = "" if settings.compat else image_key(config, lock, arch, name, notes, settings)
+        if key:
+            self.image_keys[arch] = key
         known = await asyncio.to_thread(recall, self.store, key, arch) if key else None
         if known is not None:
             self.events.say(f"{arch}: nothing changed since the last build")
@@ -225,7 +230,7 @@ class Engine:
 
     def repair(self) -> None:
         """Read every package in the cache and drop what is not what was stored."""
-        for kind in ("members", "layers", "images", "parts", "bases"):
+        for kind in ("builds", "members", "layers", "images", "parts", "bases"):
             self.store.remove(self.store.root / kind)
         for folder in (self.store.root / "packages").glob("*/*"):
             package = self.cache.load(bytes.fromhex(folder.name))

@@ -8,71 +8,26 @@ import os
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from plimsoll.apk.tarfmt import Header, Type
 from plimsoll.apk.tarwrite import END, encode_header, padding
 from plimsoll.builder.cache import encode_entry
 from plimsoll.builder.codec import GZIP, PIECE, unpacker
+from plimsoll.builder.layer import Layer
 from plimsoll.builder.node import original
-from plimsoll.builder.segment import Reader, Segment, SegmentWriter, write_all
+from plimsoll.builder.segment import Reader, Segment, SegmentWriter
 from plimsoll.builder.store import CorruptEntryError, seal, storage_errors, unseal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
     from plimsoll.builder.codec import Codec
     from plimsoll.builder.node import Installed, Node
-    from plimsoll.builder.segment import Stored
     from plimsoll.builder.store import Store
     from plimsoll.builder.tree import Tree
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One layer.
-
-    Attributes:
-        diff_id: SHA-256 (hex) of the tar.
-        digest: SHA-256 (hex) of the compressed stream.
-        size: bytes of the compressed stream.
-        members: what the stream is a concatenation of.
-        media_type: says how it is compressed.
-        fresh: this process hashed the stream just now.
-    """
-
-    diff_id: str
-    digest: str
-    size: int
-    members: tuple[Stored, ...]
-    media_type: str = GZIP.media_type
-    fresh: bool = field(default=False, compare=False)
-
-    def chunks(self) -> Iterator[bytes]:
-        """The compressed stream, compared with its digest at its end.
-
-        Raises:
-            CorruptEntryError: the cache does not hold what it held.
-        """
-        digest = hashlib.sha256()
-        for member in self.members:
-            for chunk in member.chunks():
-                if not self.fresh:
-                    digest.update(chunk)
-                yield chunk
-        if self.fresh:
-            return
-        if digest.hexdigest() != self.digest:
-            raise CorruptEntryError(f"layer sha256:{self.digest}")
-
-    def write_to(self, path: Path) -> None:
-        """Write the compressed stream to a file."""
-        with path.open("wb", buffering=0) as file:
-            for chunk in self.chunks():
-                write_all(file, chunk)
 
 
 def make_layers(

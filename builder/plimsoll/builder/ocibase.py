@@ -11,7 +11,7 @@ from plimsoll.builder.ociimage import AUTHOR, timestamp
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from plimsoll.builder.layers import Layer
+    from plimsoll.builder.layer import Layer
 
 #: Annotations of the image-spec that name the base image.
 BASE_NAME = "org.opencontainers.image.base.name"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from plimsoll.api.image import ImageConfiguration
     from plimsoll.arch import Arch
-    from plimsoll.builder.layers import Layer
+    from plimsoll.builder.layer import Layer
 
 CREATED = "org.opencontainers.image.created"
 AUTHOR = "plimsoll"

@@ -1,14 +1,10 @@
-"""Where an image goes: an OCI layout, a tar file, a registry."""
+"""Where an image goes: an OCI layout, a tar file."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
-from plimsoll.builder.concurrently import run_all
 from plimsoll.builder.store import storage_errors
-from plimsoll.oci.archive import Tagged, write_archive
-from plimsoll.oci.digest import digest_of
 from plimsoll.oci.layout import Layout
 from plimsoll.oci.model import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, Descriptor
 
@@ -16,11 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from plimsoll.builder.layers import Layer
+    from plimsoll.builder.layer import Layer
     from plimsoll.builder.ociimage import ArchImage
     from plimsoll.builder.store import Store
-    from plimsoll.oci.reference import Reference
-    from plimsoll.oci.registry import Registry
 
 
 def write_layout(folder: Path, images: Sequence[ArchImage], index: bytes, name: str) -> Descriptor:
@@ -59,6 +53,8 @@ def write_tar(
         LayoutError, StorageError: it cannot be written.
         CorruptEntryError: the cache was damaged; build again.
     """
+    from plimsoll.oci.archive import Tagged, write_archive  # noqa: PLC0415  (start-up time)
+
     folder = store.scratch() / "layout"
     top = write_layout(folder, images, index, names[0])
     write_archive(Layout.open(folder), [Tagged(top, list(names))], path)
@@ -74,39 +70,5 @@ def _add_layer(layout: Layout, layer: Layer) -> None:
         with storage_errors(f"writing {layout.path}"):
             layer.write_to(part)
         layout.add_file(part, layer.media_type, digest=digest, move=True)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-async def push_image(
-    registry: Registry, repository: Reference, image: ArchImage, store: Store
-) -> Descriptor:
-    """Push one architecture's image by digest; what the registry has is not even read here.
-
-    Raises:
-        RegistryError: the registry does not take it.
-        CorruptEntryError: the cache was damaged; build again.
-    """
-    await run_all(
-        [
-            registry.push_blob(repository, image.config, OCI_CONFIG),
-            *(_push_layer(registry, repository, layer, store) for layer in image.layers),
-        ]
-    )
-    target = repository.with_digest(digest_of(image.manifest))
-    return await registry.push_manifest(target, image.manifest, OCI_MANIFEST)
-
-
-async def _push_layer(
-    registry: Registry, repository: Reference, layer: Layer, store: Store
-) -> Descriptor | None:
-    digest = f"sha256:{layer.digest}"
-    if await registry.blob_size(repository, digest) is not None:
-        return None
-    part = store.scratch() / "layer"
-    try:
-        with storage_errors("preparing a layer for upload"):
-            await asyncio.to_thread(layer.write_to, part)
-        return await registry.push_blob(repository, part, layer.media_type, digest=digest)
     finally:
         part.unlink(missing_ok=True)

@@ -6,11 +6,10 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from plimsoll.builder.layers import Layer
+from plimsoll.builder.layer import Layer
 from plimsoll.builder.ociimage import ArchImage, creation_time
-from plimsoll.builder.sbom import tool
-from plimsoll.builder.segment import Stored
 from plimsoll.builder.store import storage_errors
+from plimsoll.builder.stored import Stored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +35,8 @@ def image_key(  # noqa: PLR0913, PLR0917  (everything that an image is made from
     settings: Settings,
 ) -> str:
     """Under what a finished image is remembered: everything that it is made from."""
+    from plimsoll.builder.sbom import tool  # noqa: PLC0415  (start-up time)
+
     value = [
         OUTPUT_FORMAT,
         tool(),

@@ -134,6 +134,10 @@ class Repositories:
         self._max_download = max_download
         #: Keys that publishers announced for repositories without a key, by name.
         self.discovered: dict[str, Key] = {}
+        #: Local files that were read: path → SHA-256 (hex) of what was in them.
+        self.read: dict[str, str] = {}
+        #: Whether anything was asked of a server, or of what the cache has of it.
+        self.asked = False
 
     async def keys(self, locations: Iterable[str]) -> list[Key]:
         """Read the configuration's keyring.
@@ -204,6 +208,7 @@ class Repositories:
     async def _index(self, repository: Repository, arch: Arch) -> RepositoryIndex:
         location = repository.index_location(arch)
         if _without_key(repository):
+            self.asked = True
             repository = replace(repository, keyring=await self._discover(repository.url, arch))
         if is_url(location):
             index = await self._remote_index(repository, arch, location)
@@ -219,9 +224,11 @@ class Repositories:
             raise _no_index(repository.url, arch, f"{path} does not exist") from None
         except OSError as error:
             raise RepositoryError(f"{path} cannot be read: {error.strerror}") from error
+        self.read[str(path)] = hashlib.sha256(data).hexdigest()
         return self._read(data, repository, str(path))
 
     async def _remote_index(self, repository: Repository, arch: Arch, url: str) -> Index:
+        self.asked = True
         trust = repository.keyring.fingerprint if repository.keyring is not None else "unsigned"
         key = hashlib.sha256(f"{url}\0{trust}".encode()).hexdigest()
         meta, cached = await asyncio.to_thread(self._cached, "indexes", key)
@@ -302,12 +309,15 @@ class Repositories:
             try:
                 if path.stat().st_size > max_size:
                     raise RepositoryError(f"the {what} {path} is larger than {max_size} bytes")
-                return path.read_bytes()
+                data = path.read_bytes()
             except OSError as error:
                 raise RepositoryError(
                     f"the {what} {path} cannot be read: {error.strerror}",
                     hint="paths count from the working directory",
                 ) from error
+            self.read[str(path)] = hashlib.sha256(data).hexdigest()
+            return data
+        self.asked = True
         key = hashlib.sha256(location.encode()).hexdigest()
         if self._offline:
             cached = self._cached("documents", key)[1]

@@ -138,7 +138,7 @@ async def _build(config: Path, options: dict[str, Any], out: Path) -> None:
     from plimsoll.builder.cli.options import read_inputs  # noqa: PLC0415  (of the child only)
     from plimsoll.builder.engine import Engine, build_all  # noqa: PLC0415
     from plimsoll.builder.output import write_layout, write_tar  # noqa: PLC0415
-    from plimsoll.builder.sbomfiles import write_sboms  # noqa: PLC0415
+    from plimsoll.builder.sbomfiles import index_document, write_sboms  # noqa: PLC0415
     from plimsoll.oci.digest import digest_of  # noqa: PLC0415
 
     inputs = read_inputs(config, options)
@@ -153,7 +153,8 @@ async def _build(config: Path, options: dict[str, Any], out: Path) -> None:
         (out / "layout").mkdir()
         write_layout(out / "layout", images, index, "latest")
         write_tar(out / "image.tar", images, index, ["image:latest"], engine.store)
-    write_sboms(out, images, "image", digest_of(index), ("spdx", "cyclonedx"))
+    document = index_document(images, "image", digest_of(index))
+    write_sboms(out, images, document, ("spdx", "cyclonedx"))
 
 
 def _sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""How to build, apart from what; and who is told of it."""
+"""How to build, apart from what."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ from plimsoll.apk.package import Limits
 from plimsoll.builder.fetch import MAX_PACKAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
-
-    from plimsoll.builder.lock import LockedPackage
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +41,3 @@ class Settings:
     build_date: int = 0
     trusted_hosts: frozenset[str] | None = None
     insecure_registries: frozenset[str] = frozenset()
-
-
-@dataclass(slots=True)
-class Events:
-    """Who is told what happens; every one may be called from any thread."""
-
-    say: Callable[[str], None] = lambda _: None
-    warn: Callable[[str], None] = lambda _: None
-    fetched: Callable[[LockedPackage], None] = lambda _: None

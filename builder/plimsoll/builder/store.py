@@ -7,7 +7,6 @@ lock on its own temporary folder while it lives.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import fcntl
@@ -15,7 +14,7 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -50,15 +49,23 @@ def default_cache_dir() -> Path:
     if given := os.environ.get("PLIMSOLL_CACHE_DIR"):
         return Path(given)
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111  (the home may not exist)
-    for candidate in (Path(base), Path(tempfile.gettempdir())):
-        existing = next(p for p in (candidate, *candidate.parents) if p.exists())
-        if os.access(existing, os.W_OK | os.X_OK):
-            folder = candidate / "plimsoll"
-            # In a shared folder another user's cache must not be trusted.
-            if not folder.exists() or folder.stat().st_uid == os.getuid():
-                return folder / "cache"
-            return candidate / f"plimsoll-{os.getuid()}" / "cache"
-    return Path(tempfile.gettempdir()) / "plimsoll" / "cache"
+    if (folder := _cache_below(Path(base))) is not None:
+        return folder
+    import tempfile  # noqa: PLC0415  (rarely asked for)
+
+    shared = Path(tempfile.gettempdir())
+    return _cache_below(shared) or shared / "plimsoll" / "cache"
+
+
+def _cache_below(base: Path) -> Path | None:
+    existing = next(p for p in (base, *base.parents) if p.exists())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return None
+    folder = base / "plimsoll"
+    # In a shared folder another user's cache must not be trusted.
+    if not folder.exists() or folder.stat().st_uid == os.getuid():
+        return folder / "cache"
+    return base / f"plimsoll-{os.getuid()}" / "cache"
 
 
 @contextlib.contextmanager
@@ -99,14 +106,12 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root / f"{FORMAT}-segments"
+        self._guard = threading.Lock()
+        self._tmp: Path | None = None
+        self._alive = -1
         with storage_errors(f"opening the cache {root}"):
             for name in ("tmp", "locks"):
                 (self.root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
-            with self.lock("temporary folders"):
-                self._sweep()
-                self._tmp = Path(tempfile.mkdtemp(dir=self.root / "tmp"))
-                self._alive = os.open(self._tmp / ".alive", os.O_CREAT | os.O_RDWR, 0o600)
-                fcntl.flock(self._alive, fcntl.LOCK_EX)
 
     def __enter__(self) -> Self:
         return self
@@ -121,8 +126,10 @@ class Store:
 
     def close(self) -> None:
         """Remove this process's temporary folder."""
-        shutil.rmtree(self._tmp, ignore_errors=True)
-        os.close(self._alive)
+        if self._tmp is not None:
+            shutil.rmtree(self._tmp, ignore_errors=True)
+            os.close(self._alive)
+            self._tmp = None
 
     def path(self, kind: str, key: str) -> Path:
         """Where the entry ``key`` of a kind lies."""
@@ -147,6 +154,8 @@ class Store:
         path = self.root / "locks" / hashlib.sha256(key.encode()).hexdigest()[:32]
         with storage_errors(f"locking {path}"):
             handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        from asyncio import sleep  # noqa: PLC0415  (start-up time)
+
         try:
             pause = 0.01
             while True:
@@ -154,7 +163,7 @@ class Store:
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
-                    await asyncio.sleep(pause)
+                    await sleep(pause)
                     pause = min(pause * 1.5, 0.5)
             yield
         finally:
@@ -163,7 +172,10 @@ class Store:
     def scratch(self) -> Path:
         """A new empty folder that lives as long as this store is open."""
         with storage_errors(f"writing to the cache {self.root}"):
-            return Path(tempfile.mkdtemp(dir=self._tmp))
+            with self._guard:
+                if self._tmp is None:
+                    self._tmp = self._begin()
+            return _new_folder(self._tmp)
 
     def publish(self, source: Path, target: Path) -> bool:
         """Move a finished folder to its final name; the first one there stays.
@@ -207,6 +219,15 @@ class Store:
             self.remove(path)
             return None
 
+    def _begin(self) -> Path:
+        """This process's temporary folder, and a lock that says that it lives."""
+        with self.lock("temporary folders"):
+            self._sweep()
+            folder = _new_folder(self.root / "tmp")
+            self._alive = os.open(folder / ".alive", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._alive, fcntl.LOCK_EX)
+        return folder
+
     def _sweep(self) -> None:
         """Remove what processes that are gone have left."""
         for folder in (self.root / "tmp").iterdir():
@@ -222,6 +243,12 @@ class Store:
                 pass
             finally:
                 os.close(handle)
+
+
+def _new_folder(parent: Path) -> Path:
+    folder = parent / os.urandom(8).hex()
+    folder.mkdir(mode=0o700)
+    return folder
 
 
 def seal(value: Any) -> bytes:

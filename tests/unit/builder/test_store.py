@@ -56,12 +56,14 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     )
     try:
         left = process.stdout.readline().strip()
-        with Store(tmp_path):
+        with Store(tmp_path) as store:
+            store.scratch()
             assert Path(left).exists(), "a living process keeps its folder"
         os.kill(process.pid, signal.SIGKILL)
     finally:
         process.communicate()
-    with Store(tmp_path):
+    with Store(tmp_path) as store:
+        store.scratch()
         assert not Path(left).exists()
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _DAY = 86400
 #: Kinds of entries and, for each, how deep below its folder they lie.
-_DERIVED = ("members", "layers", "images", "parts")
+_DERIVED = ("builds", "members", "layers", "images", "parts")
 F = TypeVar("F", bound="Callable[..., object]")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from base64 import b64decode
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,17 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from plimsoll.builder.config import LoadedConfig, load_config
-from plimsoll.builder.engine import architectures
-from plimsoll.builder.lock import Lock, LockedConfig
-from plimsoll.builder.settings import Settings
-from plimsoll.builder.store import default_cache_dir
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from plimsoll.api.image import ImageConfiguration
     from plimsoll.arch import Arch
+    from plimsoll.builder.config import LoadedConfig
+    from plimsoll.builder.lock import Lock, LockedConfig
+    from plimsoll.builder.settings import Settings
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -173,7 +172,12 @@ def build_options(command: F) -> F:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What a command was asked to build."""
+    """What a command was asked to build.
+
+    Attributes:
+        files: path → SHA-256 (hex) of what was read for it, empty where it was searched for in
+            several places.
+    """
 
     loaded: LoadedConfig
     config: ImageConfiguration
@@ -181,12 +185,15 @@ class Inputs:
     settings: Settings
     annotations: dict[str, str]
     lock: Lock | None
+    files: dict[str, str]
     progress: str
     as_json: bool
 
     @property
     def origin(self) -> LockedConfig:
         """The configuration file as a lock names it."""
+        from plimsoll.builder.lock import LockedConfig  # noqa: PLC0415  (start-up time)
+
         return LockedConfig(name=self.loaded.name, checksum=self.loaded.checksum)
 
 
@@ -197,12 +204,19 @@ def read_inputs(path: Path, options: dict[str, Any]) -> Inputs:
         ConfigError: the configuration is not valid.
         click.BadParameter: an option is not valid.
     """
-    from plimsoll.apk.package import Limits  # noqa: PLC0415  (start-up time of --help)
+    # All of these take long to load, and an unchanged build needs none.
+    from plimsoll.apk.package import Limits  # noqa: PLC0415
+    from plimsoll.builder.config import load_config  # noqa: PLC0415
+    from plimsoll.builder.engine import architectures  # noqa: PLC0415
+    from plimsoll.builder.lock import Lock  # noqa: PLC0415
+    from plimsoll.builder.settings import Settings  # noqa: PLC0415
+    from plimsoll.builder.store import default_cache_dir  # noqa: PLC0415
 
     loaded = load_config(path, include_paths=options["include_paths"])
     config = _appended(loaded.config, options)
     lockfile = options.get("lockfile")
-    lock = Lock.parse(lockfile.read_bytes(), str(lockfile)) if lockfile else None
+    locked = lockfile.read_bytes() if lockfile else b""
+    lock = Lock.parse(locked, str(lockfile)) if lockfile else None
     settings = Settings(
         cache_dir=options["cache_dir"] or default_cache_dir(),
         offline=options["offline"],
@@ -220,9 +234,19 @@ def read_inputs(path: Path, options: dict[str, Any]) -> Inputs:
         settings=settings,
         annotations=_annotations(options.get("annotations", ())),
         lock=lock,
+        files=_files(loaded, options, locked),
         progress=options["progress"],
         as_json=options["as_json"],
     )
+
+
+def _files(loaded: LoadedConfig, options: dict[str, Any], locked: bytes) -> dict[str, str]:
+    if options["include_paths"] or len(loaded.files) != 1:
+        return {}
+    files = {str(loaded.files[0]): b64decode(loaded.checksum.removeprefix("sha256-")).hex()}
+    if options.get("lockfile"):
+        files[str(options["lockfile"])] = hashlib.sha256(locked).hexdigest()
+    return files
 
 
 def _appended(config: ImageConfiguration, options: dict[str, Any]) -> ImageConfiguration:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from plimsoll.builder.settings import Events
+from plimsoll.builder.events import Events
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,7 +19,7 @@ from plimsoll.builder.store import storage_errors
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from plimsoll.builder.layers import Layer
+    from plimsoll.builder.layer import Layer
 
 _BUILD_ARCH = click.option(
     "--build-arch", default="host", show_default=True, help="The architecture to build for."
@@ -103,7 +103,7 @@ def _make(config: Path, output: Path, options: dict[str, Any], write: Any) -> No
                     part.replace(output)
                     if options["sbom"] and options["sbom_path"]:
                         formats = options["sbom_formats"]
-                        write_sboms(options["sbom_path"], [image], "rootfs", "", formats)
+                        write_sboms(options["sbom_path"], [image], b"", formats)
 
             await engine.repairing(once)
 

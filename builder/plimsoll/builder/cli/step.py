@@ -255,7 +255,8 @@ async def _signer(
 def step_engine(request: BuildRequest | PackageRequest) -> Any:
     """The engine with the cache of this Job; it asks no host that only this node should reach."""
     from plimsoll.builder.engine import Engine  # noqa: PLC0415
-    from plimsoll.builder.settings import Events, Settings  # noqa: PLC0415
+    from plimsoll.builder.events import Events  # noqa: PLC0415
+    from plimsoll.builder.settings import Settings  # noqa: PLC0415
     from plimsoll.builder.store import default_cache_dir  # noqa: PLC0415
     from plimsoll.oci.insecure import VARIABLE, insecure_registries  # noqa: PLC0415
 

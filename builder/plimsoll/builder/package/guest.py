@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from plimsoll.api.image import ImageConfiguration
     from plimsoll.arch import Arch
     from plimsoll.builder.engine import Engine
-    from plimsoll.builder.layers import Layer
+    from plimsoll.builder.layer import Layer
     from plimsoll.builder.lock import Lock
 
 _READ = 1 << 20

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from plimsoll.api.steps import AssembleResult
-from plimsoll.builder.output import push_image
+from plimsoll.builder.publish import push_image
 from plimsoll.builder.sbom import SPDX_MEDIA_TYPE
 from plimsoll.builder.steps.common import (
     ASSEMBLY_TYPE,

@@ -11,10 +11,10 @@ from plimsoll.apk.tarwrite import END, encode_header, padding
 from plimsoll.builder.codec import GZIP
 from plimsoll.builder.layers import finish
 from plimsoll.builder.ociimage import image_config, image_manifest
-from plimsoll.builder.output import push_image
 from plimsoll.builder.package.load import BUILD_ID, CACHE, HOME
 from plimsoll.builder.package.runner import RunnerError
 from plimsoll.builder.package.script import SHELLS
+from plimsoll.builder.publish import push_image
 from plimsoll.builder.sca.libraries import library_versions
 from plimsoll.builder.segment import SegmentWriter
 from plimsoll.builder.steps.packagescript import FOLDER, PROGRAM
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from plimsoll.api.steps import RepositorySource
     from plimsoll.arch import Arch
     from plimsoll.builder.engine import Engine
-    from plimsoll.builder.layers import Layer
+    from plimsoll.builder.layer import Layer
     from plimsoll.builder.lock import Lock
     from plimsoll.builder.ociimage import ArchImage
     from plimsoll.builder.steps.packagecommon import Storage

@@ -1,0 +1,87 @@
+"""Where ``plimsoll build`` writes, and what it says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import click
+
+from plimsoll.builder.cli.report import Report, summary
+from plimsoll.builder.output import write_layout, write_tar
+from plimsoll.builder.sbomfiles import write_sboms
+from plimsoll.oci.digest import digest_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from plimsoll.builder.store import Store
+    from plimsoll.builder.unchanged import Result
+    from plimsoll.oci.reference import Reference
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where an image goes.
+
+    Attributes:
+        name: its repository.
+        tag: its tag.
+        output: a folder for an OCI layout, else a file.
+        is_folder: which of them.
+        sbom_path: folder of SBOM files, ``None`` for none.
+        formats: of SBOM files.
+        as_json: print the result as JSON.
+    """
+
+    name: str
+    tag: str
+    output: Path
+    is_folder: bool
+    sbom_path: Path | None
+    formats: tuple[str, ...]
+    as_json: bool
+    report: Report
+
+    @classmethod
+    def of(cls, reference: Reference, output: Path, options: dict[str, Any]) -> Self:
+        """What the command line says."""
+        is_folder = output.is_dir()
+        folder = output if is_folder else output.parent
+        return cls(
+            name=f"{reference.registry}/{reference.repository}",
+            tag=reference.tag or "latest",
+            output=output,
+            is_folder=is_folder,
+            sbom_path=(options["sbom_path"] or folder) if options["sbom"] else None,
+            formats=options["sbom_formats"],
+            as_json=options["as_json"],
+            report=Report(options["progress"]),
+        )
+
+    def write(self, made: Result, store: Store) -> None:
+        """Write the image. Blocks.
+
+        Raises:
+            LayoutError, StorageError: it cannot be written.
+            CorruptEntryError: the cache was damaged; build again.
+        """
+        if self.is_folder:
+            write_layout(self.output, made.images, made.index, self.tag)
+        else:
+            names = [f"{self.name}:{self.tag}"]
+            write_tar(self.output, made.images, made.index, names, store)
+
+    def finish(self, made: Result) -> None:
+        """Write the SBOM files, and say what was built.
+
+        Raises:
+            StorageError: they cannot be written.
+        """
+        self.report.built(made.images)
+        if self.sbom_path is not None:
+            write_sboms(self.sbom_path, made.images, made.document, self.formats)
+        self.report.say(f"wrote {self.output} in {self.report.seconds:.1f} s")
+        digest = digest_of(made.index)
+        click.echo(json.dumps(summary(made.images, digest)) if self.as_json else digest)
