@@ -235,12 +235,12 @@ def _emit_all(
             for name, path in outputs(home, [part.name for part in parts]).items()
         }
         entries = [emit(emission, part, trees, folder) for part in parts]
-    index = _index(folder, entries, settings) if settings.index else None
+    index = put_into_index(folder, entries, settings) if settings.index else None
     paths = tuple(folder / entry.file_name for entry in entries)
     return Built(paths, tuple(entries), index, guest)
 
 
-def _index(folder: Path, entries: Sequence[IndexEntry], settings: BuildSettings) -> Path:
+def put_into_index(folder: Path, entries: Sequence[IndexEntry], settings: BuildSettings) -> Path:
     """Put packages into the index of a folder, beside what it lists already."""
     path = folder / "APKINDEX.tar.gz"
     found = {(entry.name, entry.version): entry for entry in entries}
