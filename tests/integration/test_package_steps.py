@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import shutil
+import subprocess
 import urllib.request
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from gotools import tool
 from package_builds import PackageBuilds, debian_base
 from plimsoll.cli.main import cli
 from registries import crane_registry, distribution_registry
@@ -136,6 +140,7 @@ def test_from_configuration_to_image(builds, tmp_path, base, monkeypatch):
     ours = {p["name"]: p for p in locked if p["name"].startswith("hello")}
     assert set(ours) == {"hello", "hello-doc"}
     assert ours["hello"]["url"].startswith(f"oci://{builds.storage}/")
+    _check_provenance(builds, work)
     for name in ours:
         path = work / "packages/x86_64" / f"{name}-1.0.0-r1.apk"
         pulled = tmp_path / f"{name}.apk"
@@ -143,6 +148,31 @@ def test_from_configuration_to_image(builds, tmp_path, base, monkeypatch):
         assert pulled.read_bytes() == path.read_bytes(), name
     image = CliRunner().invoke(cli, ["build", "image.yaml", "example/hello:1", "image.tar"])
     assert image.exit_code == 0, image.output
+
+
+def _check_provenance(builds, work):
+    key = work / "provenance.pub"
+    key.write_bytes(builds.key.public_pem())
+    done = subprocess.run(
+        [
+            *(str(tool("cosign")), "verify-attestation", "--key", str(key), "--type"),
+            *("slsaprovenance1", "--insecure-ignore-tlog=true", "--allow-http-registry"),
+            f"{builds.storage}:x86_5F64.apk.hello-1.0.0-r1.apk",
+        ],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    statement = json.loads(base64.b64decode(json.loads(done.stdout)["payload"]))
+    file = (work / "packages/x86_64/hello-1.0.0-r1.apk").read_bytes()
+    name, digest = "hello-1.0.0-r1.apk", hashlib.sha256(file).hexdigest()
+    assert statement["subject"][0] == {"name": name, "digest": {"sha256": digest}}
+    definition = statement["predicate"]["buildDefinition"]
+    assert definition["externalParameters"]["configuration"] == "hello.yaml"
+    found = {item.get("name", "").rpartition("-")[0] for item in definition["resolvedDependencies"]}
+    assert any(item.startswith("bash-") for item in found)
 
 
 def _pull(storage, tag, path):

@@ -218,6 +218,7 @@ async def _record(  # noqa: PLR0913, PLR0917  (what it is about)
     }
     return BuildRecord(
         name=package.name,
+        path=planned.configuration.path,
         arch=planned.arch.oci,
         version=package.version,
         epoch=package.epoch,

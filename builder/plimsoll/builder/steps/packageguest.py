@@ -61,13 +61,11 @@ class GuestImage:
 
     Attributes:
         libraries: soname → version of the package that offers it.
-        packages: ``NAME=VERSION`` of each.
     """
 
     image: ArchImage
     lock: Lock
     libraries: dict[str, str]
-    packages: list[str]
     user: int
 
 
@@ -106,7 +104,6 @@ async def compose_guest(
         image,
         lock,
         dict(library_versions((entry.version, entry.provides) for entry in chosen)),
-        [f"{entry.name}={entry.version}" for entry in chosen],
         user,
     )
 

@@ -20,7 +20,12 @@ from plimsoll.builder.steps.packagecommon import Storage, storage_registry
 from plimsoll.builder.steps.packagefiles import write_folder
 from plimsoll.builder.steps.packagegit import GitMirrors
 from plimsoll.builder.steps.packageguest import Workspace, compose_guest, push_guest
-from plimsoll.builder.steps.packagerecord import GUEST_TYPE, GuestRecord, pull_planned
+from plimsoll.builder.steps.packagerecord import (
+    GUEST_TYPE,
+    GuestPackage,
+    GuestRecord,
+    pull_planned,
+)
 from plimsoll.builder.steps.packagescript import program
 from plimsoll.builder.steps.packagestate import read_snapshot
 from plimsoll.oci.registry import Artifact
@@ -66,7 +71,10 @@ async def prepare_package(
             arch=arch.oci,
             libraries=guest.libraries,
             bases=bases,
-            packages=guest.packages,
+            packages=[
+                GuestPackage(name=p.name, version=p.version, url=p.url, sha1=p.sha1.hex())
+                for p in guest.lock.contents.packages
+            ],
             signers={
                 url: one.model_dump(mode="json", by_alias=True)
                 for url, one in mirrors.signers.items()

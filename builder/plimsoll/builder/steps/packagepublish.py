@@ -6,6 +6,7 @@ It holds the signing key, so it runs nothing that comes from a package or a user
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,14 @@ from typing import TYPE_CHECKING
 from plimsoll.api.packagesteps import PackagePublishResult, PublishedIndex
 from plimsoll.apk.keys import Keyring, SigningKey
 from plimsoll.apk.package import verify_package
+from plimsoll.apk.records import SAFE_NAME
 from plimsoll.builder.concurrently import run_all
 from plimsoll.builder.ocirepo import PACKAGE_TYPE, build_tag, file_tag
 from plimsoll.builder.package.repository import sign_package
 from plimsoll.builder.steps.common import RequestError
 from plimsoll.builder.steps.packagecommon import Storage, storage_registry
 from plimsoll.builder.steps.packageindex import expired, merge, signed_index, with_build
+from plimsoll.builder.steps.packageprovenance import package_statement
 from plimsoll.builder.steps.packagerecord import UNSIGNED_TYPE, BuildRecord, parse_record
 from plimsoll.builder.steps.packagestate import (
     description,
@@ -32,6 +35,9 @@ from plimsoll.errors import Error
 from plimsoll.oci.digest import digest_of
 from plimsoll.oci.errors import ImageNotFoundError, RegistryError
 from plimsoll.oci.model import EMPTY_DESCRIPTOR, EMPTY_JSON, OCI_MANIFEST, Manifest
+from plimsoll.signing.attach import attach_bundle
+from plimsoll.signing.privatekey import load_private_key
+from plimsoll.signing.sign import sign_statement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -140,6 +146,7 @@ class _Publisher:
         self._arch = arch
         self._keys = keys
         self._keyring = Keyring({key.name: key.public_pem() for key in keys})
+        self._statements = load_private_key(keys[0].private_pem())
 
     async def snapshot(self) -> Snapshot:
         return await read_snapshot(self.storage, self._arch, self._request.keys)
@@ -170,9 +177,10 @@ class _Publisher:
     ) -> Signed:
         about, layer = record.packages[number], pulled.layers[number]
         version = f"{record.version}-r{record.epoch}"
-        if layer.digest != f"sha256:{about.sha256}" or about.file != f"{about.name}-{version}.apk":
+        named = SAFE_NAME.fullmatch(about.name) and about.file == f"{about.name}-{version}.apk"
+        if layer.digest != f"sha256:{about.sha256}" or not named or "/" in version:
             raise RequestError(f"{pulled.reference} does not hold what its record says")
-        path = folder / f"{number}.apk"
+        path = folder / about.file
         await self.storage.registry.download_blob(
             self.storage.repository, layer.digest, path, size=layer.size, max_size=_MAX_APK
         )
@@ -184,7 +192,27 @@ class _Publisher:
                 hint="raise the epoch of the package",
             )
         manifest = await self._push(path, entry, replace=known is None)
+        if known is None:
+            await self._attest(pulled, record, path, manifest)
         return Signed(entry, manifest)
+
+    async def _attest(
+        self, pulled: Pulled, record: BuildRecord, path: Path, manifest: Descriptor
+    ) -> None:
+        """Attach provenance to a package; again and again, it is the same."""
+        digest = await asyncio.to_thread(_sha256, path)
+        artifact = pulled.reference.digest or ""
+        statement = package_statement(
+            self._request, record, artifact, path.name, (digest, manifest)
+        )
+        bundle = sign_statement(self._statements, statement)
+        await attach_bundle(
+            self.storage.registry,
+            self.storage.repository,
+            manifest,
+            bundle,
+            created=self._request.started,
+        )
 
     def _sign(self, path: Path, name: str, version: str, origin: str) -> IndexEntry:
         sign_package(path, self._keys[0])
@@ -278,3 +306,8 @@ class _Publisher:
             changed=changed,
             abi=[text for build in builds for text in build.record.abi][:20],
         )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

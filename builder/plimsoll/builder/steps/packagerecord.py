@@ -77,6 +77,16 @@ class PlanRecord(_Model):
     """Digest of the index's manifest that it was made for, by architecture."""
 
 
+class GuestPackage(_Model):
+    """A package of a guest."""
+
+    name: str
+    version: str
+    url: str
+    sha1: str
+    """Of its control section (hex): what indexes know it by."""
+
+
 class GuestRecord(_Model):
     """What a guest image was made of."""
 
@@ -88,8 +98,7 @@ class GuestRecord(_Model):
     bases: dict[str, str]
     """Libraries of the repository itself at that moment: soname → ``base``."""
 
-    packages: list[str]
-    """``NAME=VERSION`` of the guest."""
+    packages: list[GuestPackage]
 
     signers: dict[str, dict[str, str]] = {}
     """Who signed what was taken from Git, by URL."""
@@ -109,6 +118,9 @@ class BuildRecord(_Model):
     """What was built and how."""
 
     name: str
+    path: str = ""
+    """Of the configuration's file."""
+
     arch: str
     version: str
     epoch: int
@@ -116,7 +128,7 @@ class BuildRecord(_Model):
     links: dict[str, str] = {}
     packages: list[BuiltPackage]
     guest: str
-    guest_packages: list[str] = []
+    guest_packages: list[GuestPackage] = []
     sources: list[dict[str, str]] = []
     findings: list[str] = []
     abi: list[str] = []
