@@ -4,26 +4,21 @@ There is no node: a test plays the kubelet and writes what the steps would leave
 Everything else is as in a cluster, with the rights that the operator needs and no others.
 """
 
-import asyncio
 import contextlib
 import json
-import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import urllib.request
-from datetime import UTC, datetime
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-import yaml
 
 from apiserver import control_plane, until
-from gotools import tool
+from operator_process import OperatorProcess, Pods, rights
 from plimsoll.api.steps import (
     AssembleResult,
     PlanResult,
@@ -35,31 +30,9 @@ from plimsoll.api.steps import (
 from plimsoll.apk.index import IndexEntry
 from plimsoll.apk.keys import SigningKey
 from plimsoll.apk.writer import write_index
-from plimsoll.kube.client import KubeClient
-from plimsoll.kube.config import KubeConfig
-from plimsoll.kube.paths import path
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("control-plane")]
-
-
-def rights():
-    """The chart's ClusterRole for the operator, bound to the user that the test runs it as."""
-    chart = [tool("helm"), "template", "plimsoll", ROOT / "helm" / "plimsoll"]
-    show = ["--kube-version=1.34.0", "--show-only=templates/rbac-operator.yaml"]
-    text = subprocess.run([*chart, *show], check=True, capture_output=True, text=True).stdout
-    (role,) = [doc for doc in yaml.safe_load_all(text) if doc and doc["kind"] == "ClusterRole"]
-    assert not [r for r in role["rules"] if {"secrets", "*"} & {*r["resources"], *r["verbs"]}]
-    group = "rbac.authorization.k8s.io"
-    name = role["metadata"]["name"]
-    binding = {
-        "apiVersion": f"{group}/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": name},
-        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name},
-        "subjects": [{"apiGroup": group, "kind": "User", "name": "operator"}],
-    }
-    return json.dumps({"apiVersion": "v1", "kind": "List", "items": [role, binding]})
 
 
 @pytest.fixture(scope="module")
@@ -109,44 +82,9 @@ def packages(tmp_path):
         server.server_close()
 
 
-class Operator:
-    """The operator's process."""
-
-    def __init__(self, plane, log, port):
-        self.plane, self.log, self.port = plane, log, port
-        self.user, self.settings = "operator", {}
-        self.process = None
-
-    def start(self):
-        environment = {
-            **os.environ,
-            "KUBECONFIG": str(self.plane.kubeconfig_of(self.user)),
-            "PLIMSOLL_IMAGE": "registry.example/plimsoll@sha256:0",
-            "PLIMSOLL_TRUSTED_HOSTS": "127.0.0.1",
-            "PLIMSOLL_HTTP_PORT": str(self.port),
-            "PLIMSOLL_RESYNC_SECONDS": "600",
-            **self.settings,
-        }
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", "from plimsoll.cli.main import main; main()", "operator"],
-                env=environment,
-                stdout=log,
-                stderr=log,
-            )
-
-    def kill(self, sign=signal.SIGKILL):
-        if self.process is not None:
-            self.process.send_signal(sign)
-            code = self.process.wait(30)
-            self.process = None
-            return code
-        return None
-
-
 @pytest.fixture
 def operator(plane, tmp_path, unused_port):
-    operator = Operator(plane, tmp_path / "operator.log", unused_port)
+    operator = OperatorProcess(plane, tmp_path / "operator.log", unused_port)
     operator.start()
     try:
         yield operator
@@ -181,49 +119,11 @@ RESULTS = {
 }
 
 
-class Kubelet:
+class Kubelet(Pods):
     """Ends pods as the steps in them would."""
 
-    def __init__(self, plane, namespace):
-        self.plane, self.namespace = plane, namespace
-
-    def pods(self):
-        found = self.plane.get("pods", "-n", self.namespace)["items"]
-        return [pod for pod in found if pod["status"].get("phase") == "Pending"]
-
     def end(self, pod, result, code=0):
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        ended = {
-            "exitCode": code,
-            "message": dump(result).decode(),
-            "reason": "Completed" if code == 0 else "Error",
-            "startedAt": now,
-            "finishedAt": now,
-        }
-        status = {
-            "phase": "Succeeded" if code == 0 else "Failed",
-            "containerStatuses": [
-                {
-                    "name": "step",
-                    "image": "i",
-                    "imageID": "i",
-                    "ready": False,
-                    "restartCount": 0,
-                    "state": {"terminated": ended},
-                }
-            ],
-        }
-        self._patch(pod, status)
-
-    def _patch(self, pod, status):
-        async def patch():
-            async with KubeClient(
-                KubeConfig.from_file(self.plane.kubeconfig), agent="test"
-            ) as kube:
-                where = path("Pod", self.namespace, pod["metadata"]["name"], "status")
-                await kube.merge(where, {"status": status})
-
-        asyncio.run(patch())
+        super().end(pod, dump(result).decode(), code)
 
     def succeed(self, pod, version=1):
         labels = pod["metadata"]["labels"]

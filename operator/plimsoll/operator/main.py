@@ -21,6 +21,7 @@ from plimsoll.operator.follow import Follower, Inspector
 from plimsoll.operator.health import application
 from plimsoll.operator.manager import Manager
 from plimsoll.operator.metrics import Metrics
+from plimsoll.operator.packagecontroller import PackageBuilder
 from plimsoll.operator.recorder import Recorder
 from plimsoll.operator.repositories import PackageRepoController
 
@@ -60,7 +61,9 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
             {
                 "ImageBuild": ImageBuildController(kube, recorder, settings.jobs, metrics),
                 "PackageRepo": PackageRepoController(
-                    kube, Follower(kube, recorder, Inspector(http))
+                    kube,
+                    Follower(kube, recorder, Inspector(http)),
+                    PackageBuilder(kube, recorder, settings.jobs, metrics),
                 ),
             },
             metrics,

@@ -40,6 +40,12 @@ class Metrics:
             buckets=(5, 10, 20, 30, 60, 120, 300, 600, 1200, 3600),
             registry=self.registry,
         )
+        self.packages = Counter(
+            "plimsoll_operator_packages_total",
+            "Builds of packages that ended, by state.",
+            ["state"],
+            registry=self.registry,
+        )
         self.last_event = Gauge(
             "plimsoll_operator_last_event_timestamp_seconds",
             "When a watch last brought something.",

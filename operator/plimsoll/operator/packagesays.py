@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from plimsoll.api.meta import find_condition
 from plimsoll.operator.conditions import say
+from plimsoll.operator.sources import UNSETTLED
 from plimsoll.operator.state import Event
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from plimsoll.operator.conditions import Says
     from plimsoll.operator.packagelook import PackagesLook
 
-#: Reasons of ``Reconciling`` while the index is about to change: images wait for the end of it.
-UNSETTLED = frozenset({"ReadingKeys", "Planning", "Building", "Publishing"})
 _NAMED = 8
 
 

@@ -16,6 +16,8 @@ def tidy(desired: PackageRepo, observed: PackagesObserved) -> list[Action]:
     status, namespace = desired.status, desired.metadata.namespace
     running = {build.id for build in status.builds if build.state != "Failed"}
     running |= {publish.id for publish in status.publishing if publish.failure is None}
+    # The outbox of a package that is published ends by itself, and its log stays.
+    running |= {record.id for record in status.history if record.state == "Published"}
     kept = {build.id for build in status.builds} | {each.id for each in status.publishing}
     kept |= {record.id for record in status.history}
     kept |= {record.published_by for record in status.history if record.published_by}

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from plimsoll.api.repository import RepositoryKey, RepositoryUse
     from plimsoll.operator.state import Observed
 
+#: Reasons of a PackageRepo's ``Reconciling`` while its index is about to change.
+UNSETTLED = frozenset({"ReadingKeys", "Planning", "Building", "Publishing"})
 DEFAULT_ARCHS = ("amd64", "arm64")
 
 
@@ -67,10 +69,12 @@ class Repositories:
 
     Attributes:
         hash: over URLs, keys and the verified indexes of PackageRepos.
+        unsettled: whether one of them is being built, so that its index is about to change.
     """
 
     sources: tuple[RepositorySource, ...]
     hash: str
+    unsettled: bool = False
 
 
 def configuration(desired: ImageBuild, observed: Observed) -> Configuration:
@@ -109,6 +113,7 @@ def repositories(uses: Sequence[RepositoryUse], known: Mapping[str, PackageRepo]
     """
     sources: list[RepositorySource] = []
     facts: list[Any] = []
+    unsettled = False
     for use in uses:
         if use.name is None:
             source = RepositorySource(url=use.url or "", keys=_keys(use.keys or []))
@@ -117,9 +122,17 @@ def repositories(uses: Sequence[RepositoryUse], known: Mapping[str, PackageRepo]
             repo = known.get(use.name)
             source = _repository(use.name, repo)
             indexes = {index.arch: index.digest for index in repo.status.indexes} if repo else {}
+            unsettled = unsettled or _unsettled(repo)
             facts.append({**source.model_dump(mode="json"), "indexes": indexes})
         sources.append(source)
-    return Repositories(sources=tuple(sources), hash=hash_of(facts))
+    return Repositories(sources=tuple(sources), hash=hash_of(facts), unsettled=unsettled)
+
+
+def _unsettled(repo: PackageRepo | None) -> bool:
+    if repo is None or repo.spec.packages is None:
+        return False
+    moving = find_condition(repo.status.conditions, "Reconciling")
+    return moving is not None and moving.status == "True" and moving.reason in UNSETTLED
 
 
 def _repository(name: str, repo: PackageRepo | None) -> RepositorySource:
@@ -132,11 +145,14 @@ def _repository(name: str, repo: PackageRepo | None) -> RepositorySource:
     ready = find_condition(repo.status.conditions, "Ready")
     if ready is None or ready.status != "True":
         state = ready.message if ready and ready.message else "it was not verified yet"
+        coming = ready is None or ready.status == "Unknown"
+        if coming and repo.spec.packages is not None:
+            state = "its packages are being built"
         raise MissingError(
             "PackageRepoNotReady",
             f"PackageRepo {name} is not ready: {state}",
             f"see: kubectl describe packagerepo {name}",
-            expected=ready is None,
+            expected=coming,
         )
     if repo.spec.upstream is not None:
         return RepositorySource(url=repo.spec.upstream.url, keys=_keys(repo.spec.upstream.keys))

@@ -67,7 +67,8 @@ def _reasons(
         yield Trigger("Configuration", text)
     if last.state in {"Failed", "Cancelled"} and last.inputs.generation != generation:
         yield Trigger("Configuration", f"the spec changed to generation {generation}")
-    if last.inputs.repositories != repositories.hash:
+    # Many packages may follow one change; the image is built when all of them are there.
+    if last.inputs.repositories != repositories.hash and not repositories.unsettled:
         yield Trigger("Repository", "a package repository changed")
     if status.retry_at is not None and now >= status.retry_at:
         yield Trigger("Retry", f"{status.failures} failed in a row; trying again")

@@ -1,0 +1,119 @@
+"""One reconciliation of a PackageRepo that is built here: look, decide, write, act."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from plimsoll.api.packagerepo import PackageRepo
+from plimsoll.kube.paths import path
+from plimsoll.operator.act import carry_out
+from plimsoll.operator.children import look_at_jobs
+from plimsoll.operator.controller import Done
+from plimsoll.operator.packages import reconcile_packages
+from plimsoll.operator.state import PackagesObserved
+
+if TYPE_CHECKING:
+    from plimsoll.api.packagestatus import PackageRepoStatus
+    from plimsoll.kube.client import KubeClient
+    from plimsoll.operator.metrics import Metrics
+    from plimsoll.operator.recorder import Recorder
+    from plimsoll.operator.settings import JobSettings
+    from plimsoll.operator.workqueue import Key
+
+Body = dict[str, Any]
+
+
+class PackageBuilder:
+    """Builds PackageRepos."""
+
+    def __init__(
+        self, kube: KubeClient, recorder: Recorder, settings: JobSettings, metrics: Metrics
+    ) -> None:
+        self._kube = kube
+        self._recorder = recorder
+        self._settings = settings
+        self._metrics = metrics
+        # What the API server refused last, told in the condition until it is accepted.
+        self._refused: dict[Key, str] = {}
+
+    def forget(self, key: Key) -> None:
+        """The object is gone."""
+        self._refused.pop(key, None)
+
+    async def reconcile(self, key: Key, body: Body, desired: PackageRepo, fault: str) -> Done:
+        """Do what is to be done.
+
+        Args:
+            key: of the object.
+            body: the object as the API server gave it.
+            desired: the same, read.
+            fault: what is wrong with its spec, if it could not be read.
+
+        Raises:
+            KubeError: the API server is not reachable, or somebody wrote in between (409).
+        """
+        refused = self._refused.get(key, "")
+        observed = await self._observe(desired, fault, refused)
+        now = datetime.now(UTC)
+        plan = reconcile_packages(desired, observed, now, self._settings)
+        new, old = _plain(plan.status), _plain(desired.status)
+        if new != old or body.get("status") is None:
+            where = path("PackageRepo", key.namespace, key.name, "status")
+            body = await self._kube.replace(where, {**body, "status": new})
+        refusal = await carry_out(self._kube, plan.actions)
+        await self._recorder.post("PackageRepo", desired.metadata, plan.events, now)
+        self._count(desired.status, plan.status)
+        if not refusal:
+            self._refused.pop(key, None)
+        elif refusal != refused:
+            self._refused[key] = refusal
+            again = desired.model_copy(update={"status": plan.status})
+            return await self.reconcile(key, body, again, fault)
+        packages = desired.spec.packages
+        uses = packages.repositories if packages is not None else []
+        names = frozenset(use.name for use in uses if use.name)
+        return Done(requeue_after=plan.requeue_after, repositories=names)
+
+    async def _observe(self, desired: PackageRepo, fault: str, refused: str) -> PackagesObserved:
+        namespace, packages = desired.metadata.namespace, desired.spec.packages
+        repositories: dict[str, PackageRepo] = {}
+        config_maps: dict[str, str] = {}
+        for use in packages.repositories if packages is not None else []:
+            if use.name is not None:
+                found = await self._kube.find(path("PackageRepo", namespace, use.name))
+                if found is not None:
+                    repositories[use.name] = PackageRepo.model_validate(found)
+        for source in packages.sources if packages is not None else []:
+            if source.config_map is not None:
+                name = source.config_map.name
+                found = await self._kube.find(path("ConfigMap", namespace, name))
+                if found is not None:
+                    config_maps[name] = contents_hash(found)
+        return PackagesObserved(
+            jobs=await look_at_jobs(self._kube, "PackageRepo", desired.metadata),
+            repositories=repositories,
+            config_maps=config_maps,
+            fault=fault,
+            refused=refused,
+        )
+
+    def _count(self, old: PackageRepoStatus, new: PackageRepoStatus) -> None:
+        known = {record.id for record in old.history}
+        for record in new.history:
+            if record.id not in known:
+                self._metrics.packages.labels(record.state).inc()
+
+
+def contents_hash(config_map: Body) -> str:
+    """Hash of what is in a ConfigMap."""
+    facts = [config_map.get("data") or {}, config_map.get("binaryData") or {}]
+    text = json.dumps(facts, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(status: PackageRepoStatus) -> Body:
+    data: Body = json.loads(status.model_dump_json(by_alias=True, exclude_none=True))
+    return data
