@@ -85,24 +85,30 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.
     "instead of a signature; may be given more than once.",
 )
 @annotation_option("Ask for a signature with this annotation.")
+@click.option("--explain", is_flag=True, help="Show everything that was found, as a tree.")
 @_json_option
 @insecure_option
-def verify(
+def verify(  # noqa: PLR0913  one for each option
     image: str,
     kinds: tuple[str, ...],
     annotations: tuple[str, ...],
     *,
+    explain: bool,
     as_json: bool,
     insecure: tuple[str, ...],
     **trust: Any,
 ) -> None:
     """Say who signed IMAGE, or who attested something about it; fail if nobody trusted did."""
-    from plimsoll.signing.statement import predicate_type_of  # noqa: PLC0415  start-up time
+    from plimsoll.signing.explain import Node, evidence  # noqa: PLC0415  start-up time
+    from plimsoll.signing.statement import predicate_type_of  # noqa: PLC0415
 
     authority = _authority(**trust)
     types = [predicate_type_of(kind) for kind in kinds]
     notes = parse_pairs(annotations)
     verdict = asyncio.run(_judge(image, authority, insecure))
+    if explain:
+        for line in Node(f"image {verdict.digest}", below=evidence(verdict)).lines():
+            click.echo(line, err=as_json)
     missing = [f"no attestation {kind} is" for kind in types if not verdict.attestations_of(kind)]
     signatures = [
         one

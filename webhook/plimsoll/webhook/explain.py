@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import structlog
+
 from plimsoll.signing.explain import Node, evidence
 from plimsoll.signing.keyless import KeylessAuthority
 
@@ -13,11 +15,18 @@ if TYPE_CHECKING:
     from plimsoll.webhook.evaluate import Examined
     from plimsoll.webhook.outcomes import AttestationOutcome, AuthorityOutcome
 
+log = structlog.get_logger("plimsoll.webhook.explain")
+
 
 def explain(image: str, examined: Iterable[Examined]) -> Iterator[str]:
     """What was tried for an image, policy by policy, a line for each step."""
     below = tuple(_policy(one) for one in examined)
     yield from Node(f"image {image}", below=below or (Node("no policy matches"),)).lines()
+
+
+def trace(image: str, found: Examined) -> None:
+    """Log what was tried, for who sets the log level to ``debug``."""
+    log.debug("tried", image=image, trace=list(explain(image, [found])))
 
 
 def _policy(one: Examined) -> Node:

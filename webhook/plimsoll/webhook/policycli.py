@@ -5,18 +5,10 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from plimsoll.errors import Error
-
-if TYPE_CHECKING:
-    from plimsoll.webhook.authorities import Secrets
-    from plimsoll.webhook.evaluate import ImageVerdict
-    from plimsoll.webhook.policies import CompiledPolicy
-    from plimsoll.webhook.policyfiles import PolicyObject
-    from plimsoll.webhook.trust import KnownRoots
 
 ADMITTED, REFUSED, UNDECIDED = 0, 1, 2
 
@@ -87,6 +79,14 @@ def validate(files: tuple[Path, ...]) -> None:
     multiple=True,
     help="Registry (host:port) without TLS; $PLIMSOLL_INSECURE_REGISTRIES has several with commas.",
 )
+@click.option(
+    "--resource",
+    "-r",
+    type=click.Path(path_type=Path),
+    help="Kubernetes object (YAML or JSON) that names the image: policies look at its kind, labels "
+    "and namespace, their rules at the rest. Default: a pod about which nothing is known.",
+)
+@click.option("--explain", is_flag=True, help="Show what was tried, as a tree.")
 @click.option("--timeout", default=30.0, show_default=True, help="Seconds to wait for registries.")
 def test(  # noqa: PLR0913, PLR0917  one parameter for each option
     files: tuple[Path, ...],
@@ -94,6 +94,9 @@ def test(  # noqa: PLR0913, PLR0917  one parameter for each option
     secrets: tuple[str, ...],
     root: Path | None,
     insecure: tuple[str, ...],
+    resource: Path | None,
+    *,
+    explain: bool,
     timeout: float,
 ) -> None:
     """Say whether a pod with an image would be admitted.
@@ -102,11 +105,17 @@ def test(  # noqa: PLR0913, PLR0917  one parameter for each option
     refused, 2 if that could not be decided.
     """
     from plimsoll.oci.insecure import insecure_registries  # noqa: PLC0415
+    from plimsoll.webhook.explain import explain as told  # noqa: PLC0415
+    from plimsoll.webhook.policytrial import Trial, compiled, named_secrets  # noqa: PLC0415
 
     hosts = insecure_registries(insecure)
     try:
-        policies = _compiled(files, _secrets(secrets), root)
-        verdict = asyncio.run(_judge(policies, image, hosts, timeout))
+        policies = compiled(files, named_secrets(secrets), root)
+        trial = Trial(policies, image, resource, hosts, timeout)
+        verdict = asyncio.run(trial.judge())
+        if explain:
+            for line in told(trial.judged or image, trial.examined):
+                click.echo(line)
     except Error as error:
         click.echo(f"could not be decided: {error}", err=True)
         sys.exit(UNDECIDED)
@@ -117,85 +126,3 @@ def test(  # noqa: PLR0913, PLR0917  one parameter for each option
     if verdict.allowed:
         click.echo(f"image {image} is admitted")
     sys.exit(ADMITTED if verdict.allowed else REFUSED)
-
-
-async def _judge(
-    compiled: list[CompiledPolicy], image: str, insecure: frozenset[str], seconds: float
-) -> ImageVerdict:
-    from plimsoll.oci.auth import Credentials  # noqa: PLC0415
-    from plimsoll.oci.reference import Reference, is_loopback  # noqa: PLC0415
-    from plimsoll.webhook.access import Access, OwnLogins, PullSecrets  # noqa: PLC0415
-    from plimsoll.webhook.evaluate import combine  # noqa: PLC0415
-    from plimsoll.webhook.policyset import PolicySet  # noqa: PLC0415
-    from plimsoll.webhook.registries import Registries  # noqa: PLC0415
-    from plimsoll.webhook.settings import Settings  # noqa: PLC0415
-    from plimsoll.webhook.subject import Stage  # noqa: PLC0415
-    from plimsoll.webhook.verifier import Verifier  # noqa: PLC0415
-
-    policies = PolicySet(compiled)
-    reference = Reference.parse(image)
-    if is_loopback(reference.registry):
-        insecure |= {reference.registry}
-    settings = Settings(timeout=seconds, margin=0.0, insecure_registries=insecure)
-    async with Registries(insecure=insecure, seconds=seconds) as registries:
-        verifier = Verifier(settings, registries, PullSecrets(None, OwnLogins()))
-        try:
-            judged = await verifier.judge(
-                image,
-                reference,
-                policies.for_image(reference),
-                Access(Credentials.default()),
-                Stage(),
-            )
-        finally:
-            await verifier.close()
-    return combine(judged.image, judged.verdicts, "deny")
-
-
-def _compiled(files: tuple[Path, ...], secrets: Secrets, root: Path | None) -> list[CompiledPolicy]:
-    from plimsoll.webhook.policies import compile_policy  # noqa: PLC0415
-    from plimsoll.webhook.policyfiles import PolicyFileError, read_objects  # noqa: PLC0415
-
-    objects = [item for file in files for item in read_objects(file)]
-    for item in objects:
-        if problems := item.check():
-            raise PolicyFileError(f"{item.source}: {'; '.join(problems)}")
-    roots = _roots([item for item in objects if item.kind == "TrustRoot"], root)
-    return [
-        compile_policy(item.name, item.spec, secrets, group=item.group, trust=roots)
-        for item in objects
-        if item.kind != "TrustRoot"
-    ]
-
-
-def _roots(objects: list[PolicyObject], default: Path | None) -> KnownRoots:
-    from plimsoll.api.meta import GROUP  # noqa: PLC0415
-    from plimsoll.webhook.policyfiles import PolicyFileError  # noqa: PLC0415
-    from plimsoll.webhook.roots import load_root  # noqa: PLC0415
-    from plimsoll.webhook.trust import DEFAULT, KnownRoots, parsed_root  # noqa: PLC0415
-
-    roots = {(one.group, one.name): asyncio.run(load_root(one.spec)) for one in objects}
-    if default is not None:
-        try:
-            loaded = parsed_root(default.read_bytes())
-        except OSError as error:
-            raise PolicyFileError(f"{default}: {error.strerror}") from error
-        if loaded.root is None:
-            raise PolicyFileError(f"{default}: {loaded.fault}")
-        roots[GROUP, DEFAULT] = loaded
-    return KnownRoots(roots)
-
-
-def _secrets(pairs: tuple[str, ...]) -> Secrets:
-    from plimsoll.webhook.authorities import Secrets  # noqa: PLC0415
-
-    data: dict[str, dict[str, bytes]] = {}
-    for pair in pairs:
-        name, equals, file = pair.partition("=")
-        if not equals:
-            raise click.BadParameter(f"{pair!r} is not NAME=FILE", param_hint="--secret")
-        try:
-            data[name] = {"cosign.pub": Path(file).read_bytes()}
-        except OSError as error:
-            raise click.BadParameter(f"{file}: {error.strerror}", param_hint="--secret") from error
-    return Secrets("the webhook's namespace", data)

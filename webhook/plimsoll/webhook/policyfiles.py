@@ -13,12 +13,15 @@ from plimsoll.api.policy import SIGSTORE_GROUP, SIGSTORE_VERSIONS
 from plimsoll.api.policycheck import PolicyInvalidError, read_spec
 from plimsoll.api.trustroot import read_trust_root_spec
 from plimsoll.errors import Error
+from plimsoll.webhook.admission import read
+from plimsoll.webhook.errors import BadReviewError
 from plimsoll.webhook.needs import rules_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from plimsoll.webhook.admission import Review
     from plimsoll.webhook.rules.engines import Engines
 
 _VERSIONS = {
@@ -87,6 +90,40 @@ def read_objects(path: Path) -> list[PolicyObject]:
     if not found:
         raise PolicyFileError(f"{path} has no object in it")
     return found
+
+
+def read_resource(path: Path) -> Review:
+    """A Kubernetes object that names images, as the webhook would be asked about it.
+
+    Raises:
+        PolicyFileError: it cannot be read, or is of no kind that names images.
+    """
+    found = list(_documents(path))
+    if len(found) != 1 or not isinstance(found[0][0], dict):
+        raise PolicyFileError(f"{path} does not hold exactly one Kubernetes object")
+    item = found[0][0]
+    group, _, version = str(item.get("apiVersion", "")).rpartition("/")
+    kind = {"group": group, "version": version, "kind": str(item.get("kind", ""))}
+    metadata = item.get("metadata")
+    namespace = metadata.get("namespace") if isinstance(metadata, dict) else None
+    request = {
+        "uid": "trial",
+        "kind": kind,
+        "operation": "CREATE",
+        "namespace": namespace or "default",
+        "object": item,
+        "userInfo": {"username": "trial"},
+    }
+    try:
+        return read(
+            {
+                "apiVersion": "admission.k8s.io/v1",
+                "kind": "AdmissionReview",
+                "request": request,
+            }
+        )
+    except BadReviewError as error:
+        raise PolicyFileError(f"{path}: {error.message}") from None
 
 
 def _documents(path: Path) -> Iterator[tuple[Any, str]]:
