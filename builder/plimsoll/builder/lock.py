@@ -237,6 +237,36 @@ def base64_checksum(algorithm: str, digest: bytes) -> str:
     return f"{algorithm}-{base64.b64encode(digest).decode()}"
 
 
+def locked_sources(config: ImageConfiguration, lock: Lock) -> ImageConfiguration:
+    """The configuration with the keys and repositories that its lock was made with.
+
+    An image names them, so that the image of a lock is the same without the options that the lock
+    was made with.
+    """
+
+    def bases(repositories: list[LockedRepository]) -> list[str]:
+        return [r.name.removesuffix(f"/{r.architecture}") for r in repositories]
+
+    contents, locked = config.contents, lock.contents
+    more = {
+        # Keys without a path are those that repositories announced.
+        "keyring": [key.url for key in locked.keyring if "/" in key.url],
+        "repositories": bases(locked.repositories),
+        "build_repositories": bases(locked.build_repositories),
+        "runtime_repositories": bases(locked.runtime_repositories),
+    }
+    known = {_plain(text) for name in more for text in getattr(contents, name)}
+    update = {
+        name: [*getattr(contents, name), *(t for t in dict.fromkeys(texts) if t not in known)]
+        for name, texts in more.items()
+    }
+    return config.model_copy(update={"contents": contents.model_copy(update=update)})
+
+
+def _plain(text: str) -> str:
+    return text.strip().rpartition(" ")[2].rstrip("/")
+
+
 def _unb64(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)

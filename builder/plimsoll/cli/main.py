@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from plimsoll.builder.cli.imagecommand import log_level_option, workdir_option
 from plimsoll.errors import Error
 from plimsoll.lazygroup import LazyGroup
 
@@ -67,6 +68,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     cls=LazyGroup, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
 )
 @click.version_option(package_name="plimsoll")
+@workdir_option
+@log_level_option
 def cli() -> None:
     """Minimal, signed, reproducible container images, and a cluster that runs only those."""
 
@@ -77,6 +80,7 @@ def main() -> None:
         cli(standalone_mode=True)
     except Error as error:
         click.secho(f"error: {error.message}", fg="red", err=True)
-        if error.hint:
-            click.secho(f"  hint: {error.hint}", err=True)
+        hint = error.hint or ("try again: this may pass by itself" if error.retryable else None)
+        if hint:
+            click.secho(f"  hint: {hint}", err=True)
         sys.exit(1)

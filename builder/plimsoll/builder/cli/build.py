@@ -11,14 +11,15 @@ from typing import Any
 import click
 
 from plimsoll.builder import unchanged
-from plimsoll.builder.cli.options import build_options, config_options
+from plimsoll.builder.cli.imagecommand import ImageCommand
+from plimsoll.builder.cli.options import build_options, config_options, source_of
 from plimsoll.builder.cli.registry import insecure_option
 from plimsoll.builder.cli.target import Target
 from plimsoll.builder.store import CorruptEntryError, Store, default_cache_dir
 from plimsoll.oci.reference import Reference
 
 
-@click.command()
+@click.command(cls=ImageCommand)
 @click.argument("config", type=click.Path(path_type=Path))
 @click.argument("image")
 @click.argument("output", type=click.Path(path_type=Path))
@@ -30,6 +31,7 @@ def build(config: Path, image: str, output: Path, **options: Any) -> None:
     OUTPUT is a .tar file, which 'docker load' and OCI tools read, or a directory that exists,
     which becomes an OCI layout. The digest of the image is printed on standard output.
     """
+    options["vcs"] = source_of(config, options["vcs"])
     target = Target.of(Reference.parse(image), output, options)
     key = unchanged.build_key(config, target.name, options)
     if _again(target, key, options):
@@ -55,7 +57,7 @@ def _again(target: Target, key: str, options: dict[str, Any]) -> bool:
     return True
 
 
-@click.command()
+@click.command(cls=ImageCommand)
 @click.argument("config", type=click.Path(path_type=Path))
 @click.argument("tags", nargs=-1, required=True)
 @config_options

@@ -124,7 +124,8 @@ def prune(cache_dir: Path | None, older_than: int, *, as_json: bool) -> None:
 
 @click.command()
 @_place
-def clean(cache_dir: Path | None) -> None:
+@click.option("--dry-run", is_flag=True, help="Only say how much would be removed.")
+def clean(cache_dir: Path | None, *, dry_run: bool) -> None:
     """Remove the whole package cache; nothing in it is lost that cannot be fetched again."""
     root = cache_dir or default_cache_dir()
     size = 0
@@ -132,9 +133,10 @@ def clean(cache_dir: Path | None) -> None:
         if not (generation / "locks").is_dir():
             continue
         size += _size(generation)
-        with storage_errors(f"removing {generation}"):
-            shutil.rmtree(generation)
-    click.echo(f"removed {human(size)} from {root}")
+        if not dry_run:
+            with storage_errors(f"removing {generation}"):
+                shutil.rmtree(generation)
+    click.echo(f"{'would remove' if dry_run else 'removed'} {human(size)} from {root}")
 
 
 def _prunable(root: Path, store: Store, limit: float) -> Iterator[Path]:

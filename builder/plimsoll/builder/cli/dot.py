@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from plimsoll.builder.cli.imagecommand import ImageCommand
 from plimsoll.builder.cli.options import config_options, read_inputs
 from plimsoll.builder.engine import Engine
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from plimsoll.apk.solver import Resolution
 
 
-@click.command()
+@click.command(cls=ImageCommand)
 @click.argument("config", type=click.Path(path_type=Path))
 @config_options
 @click.option(

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import click
 
 from plimsoll.builder import record
+from plimsoll.builder.cli.imagecommand import ImageCommand
 from plimsoll.builder.cli.options import config_options, read_inputs
 from plimsoll.builder.cli.report import Report
 from plimsoll.builder.engine import Engine
 from plimsoll.builder.locking import complete
 from plimsoll.builder.store import storage_errors
 
+_FORMATS = {"name-version": "{name} {version}", "packagelock": "- {name}={version}"}
+#: Fields of templates as programs written in Go have them.
+_GO_FIELDS = {"Name": "name", "Version": "version", "Source": "repository"}
 
-@click.command()
+
+@click.command(cls=ImageCommand)
 @click.argument("config", type=click.Path(path_type=Path))
 @config_options
 @click.option(
@@ -45,15 +51,17 @@ def lock(config: Path, output: Path | None, **options: Any) -> None:
         click.echo(str(target))
 
 
-@click.command("show-packages")
+@click.command("show-packages", cls=ImageCommand)
 @click.argument("config", type=click.Path(path_type=Path))
 @config_options
 @click.option(
     "--format",
     "template",
-    default="{name} {version}",
+    default="name-version",
     show_default=True,
-    help="One line per package; fields: name, version, arch, origin, size, repository.",
+    help="One line per package: 'name-version', 'packagelock' (name=version), or a text with "
+    "{name}, {version}, {arch}, {origin}, {size}, {repository}; {{.Name}}, {{.Version}} and "
+    "{{.Source}} are understood too.",
 )
 def show_packages(config: Path, template: str, **options: Any) -> None:
     """Show which packages CONFIG means today, in install order."""
@@ -79,6 +87,9 @@ def show_packages(config: Path, template: str, **options: Any) -> None:
     if inputs.as_json:
         click.echo(json.dumps(rows))
         return
+    template = _FORMATS.get(template, template)
+    for go, own in _GO_FIELDS.items():
+        template = re.sub(rf"\{{\{{\s*\.{go}\s*\}}\}}", f"{{{own}}}", template)
     try:
         lines = [template.format(**row) for row in rows]
     except (KeyError, IndexError, ValueError) as error:
@@ -90,7 +101,7 @@ def show_packages(config: Path, template: str, **options: Any) -> None:
         click.echo(line)
 
 
-@click.command("show-config")
+@click.command("show-config", cls=ImageCommand)
 @click.argument("config", type=click.Path(path_type=Path))
 @config_options
 def show_config(config: Path, **options: Any) -> None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from plimsoll.builder.cli.imagecommand import log_level_option, workdir_option
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -123,6 +125,8 @@ _CONFIG_OPTIONS = (
         show_default=True,
         help="How to show what is going on.",
     ),
+    workdir_option,
+    log_level_option,
 )
 
 _BUILD_OPTIONS = (
@@ -137,7 +141,13 @@ _BUILD_OPTIONS = (
     click.option(
         "--lockfile",
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        help="Build exactly these packages.",
+        help="Build exactly these packages; repositories and keys are those of the lock too.",
+    ),
+    click.option(
+        "--vcs/--no-vcs",
+        default=True,
+        show_default=True,
+        help="Record the Git remote and commit of CONFIG, unless it has a vcs-url.",
     ),
     click.option("--sbom/--no-sbom", default=True, show_default=True, help="Write SBOM files."),
     click.option(
@@ -208,7 +218,7 @@ def read_inputs(path: Path, options: dict[str, Any]) -> Inputs:
     from plimsoll.apk.package import Limits  # noqa: PLC0415
     from plimsoll.builder.config import load_config  # noqa: PLC0415
     from plimsoll.builder.engine import architectures  # noqa: PLC0415
-    from plimsoll.builder.lock import Lock  # noqa: PLC0415
+    from plimsoll.builder.lock import Lock, locked_sources  # noqa: PLC0415
     from plimsoll.builder.settings import Settings  # noqa: PLC0415
     from plimsoll.builder.store import default_cache_dir  # noqa: PLC0415
 
@@ -217,6 +227,10 @@ def read_inputs(path: Path, options: dict[str, Any]) -> Inputs:
     lockfile = options.get("lockfile")
     locked = lockfile.read_bytes() if lockfile else b""
     lock = Lock.parse(locked, str(lockfile)) if lockfile else None
+    if lock is not None:
+        config = locked_sources(config, lock)
+    if not config.vcs_url and (found := source_of(path, options.get("vcs", False))):
+        config = config.model_copy(update={"vcs_url": found})
     settings = Settings(
         cache_dir=options["cache_dir"] or default_cache_dir(),
         offline=options["offline"],
@@ -238,6 +252,15 @@ def read_inputs(path: Path, options: dict[str, Any]) -> Inputs:
         progress=options["progress"],
         as_json=options["as_json"],
     )
+
+
+def source_of(path: Path, vcs: Any) -> str:
+    """Where a configuration lives, where ``--vcs`` asks for it; asked once, it stays."""
+    if isinstance(vcs, str):
+        return vcs
+    from plimsoll.builder.vcs import vcs_url  # noqa: PLC0415  (start-up time)
+
+    return vcs_url(path) if vcs else ""
 
 
 def _files(loaded: LoadedConfig, options: dict[str, Any], locked: bytes) -> dict[str, str]:

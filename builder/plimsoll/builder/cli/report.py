@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from plimsoll.builder.cli.imagecommand import log_level
 from plimsoll.builder.events import Events
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ class Report:
 
     def __init__(self, mode: str) -> None:
         self._mode = "plain" if mode == "auto" and not sys.stderr.isatty() else mode
+        self._level = log_level()
+        if self._level in {"warn", "error"}:
+            self._mode = "none"
         self._lock = threading.Lock()
         self._fetched = 0
         self._bytes = 0
@@ -63,7 +67,9 @@ class Report:
                 self._line(text)
 
     def warn(self, text: str) -> None:
-        """One line that is always shown."""
+        """One line that is always shown, unless only errors are asked for."""
+        if self._level == "error":
+            return
         with self._lock:
             self._line(click.style(f"warning: {text}", fg="yellow"))
 

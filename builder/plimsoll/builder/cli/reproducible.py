@@ -10,11 +10,12 @@ from typing import Any
 
 import click
 
+from plimsoll.builder.cli.imagecommand import ImageCommand
 from plimsoll.builder.cli.options import build_options, config_options, read_inputs
 from plimsoll.builder.cli.report import Report
 
 
-@click.command("verify-image-reproducible")
+@click.command("verify-image-reproducible", cls=ImageCommand)
 @click.argument("config", type=click.Path(path_type=Path))
 @config_options
 @build_options

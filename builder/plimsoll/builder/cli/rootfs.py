@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from plimsoll.builder.cli.imagecommand import ImageCommand
 from plimsoll.builder.cli.options import build_options, config_options, read_inputs
 from plimsoll.builder.cli.report import Report, human
 from plimsoll.builder.engine import Engine
@@ -26,7 +27,7 @@ _BUILD_ARCH = click.option(
 )
 
 
-@click.command("build-minirootfs")
+@click.command("build-minirootfs", cls=ImageCommand)
 @click.argument("config", type=click.Path(path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path, dir_okay=False))
 @_BUILD_ARCH
@@ -46,7 +47,7 @@ def build_minirootfs(config: Path, output: Path, **options: Any) -> None:
     _make(config, output, options, write)
 
 
-@click.command("build-cpio")
+@click.command("build-cpio", cls=ImageCommand)
 @click.argument("config", type=click.Path(path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path, dir_okay=False))
 @_BUILD_ARCH

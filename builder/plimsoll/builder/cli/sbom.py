@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from plimsoll.builder.cli.imagecommand import ImageCommand
 from plimsoll.builder.cli.options import config_options, read_inputs
 from plimsoll.builder.cli.registry import insecure_option, open_registry
 from plimsoll.builder.cli.report import Report
@@ -16,7 +17,7 @@ from plimsoll.builder.sbomfiles import in_format
 from plimsoll.builder.store import storage_errors
 
 
-@click.command()
+@click.command(cls=ImageCommand)
 @click.argument("what", metavar="CONFIG|IMAGE")
 @config_options
 @insecure_option

@@ -1,0 +1,68 @@
+"""What all commands around images have in common."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from plimsoll.builder.cli.goflags import GoFlags
+from plimsoll.errors import Error
+
+_LEVEL = "plimsoll.log-level"
+
+
+class ImageCommand(GoFlags):
+    """A command that shows where an error comes from, with ``--log-level debug``."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """See ``click.Command.invoke``."""
+        try:
+            return super().invoke(ctx)
+        except Error:
+            if log_level() == "debug":
+                import traceback  # noqa: PLC0415  (start-up time)
+
+                traceback.print_exc()
+            raise
+
+
+def log_level() -> str:
+    """What ``--log-level`` says: ``debug``, ``info``, ``warn`` or ``error``."""
+    context = click.get_current_context(silent=True)
+    return str(context.meta.get(_LEVEL, "info")) if context is not None else "info"
+
+
+def _change_folder(ctx: click.Context, _: click.Parameter, folder: Path | None) -> None:
+    if folder is None or ctx.resilient_parsing:
+        return
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise click.BadParameter(f"{folder}: {error.strerror}", param_hint="--workdir") from None
+
+
+def _keep_level(ctx: click.Context, _: click.Parameter, level: str | None) -> None:
+    if level is not None:
+        ctx.meta[_LEVEL] = level
+
+
+workdir_option = click.option(
+    "-C",
+    "--workdir",
+    type=click.Path(path_type=Path),
+    is_eager=True,
+    expose_value=False,
+    callback=_change_folder,
+    help="The folder to work in. Default: the current one.",
+)
+log_level_option = click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warn", "error"]),
+    is_eager=True,
+    expose_value=False,
+    callback=_keep_level,
+    help="How much to say on standard error. Default: info; debug shows where errors come from.",
+)

@@ -1,0 +1,160 @@
+"""Options that people know from other tools, each with what it does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tarfile
+
+import pytest
+from click.testing import CliRunner
+
+from apk_repository import Repository
+from plimsoll.builder.vcs import plain_url
+from plimsoll.cli.main import cli
+from plimsoll.cli.main import main as entry
+from plimsoll.errors import Error
+from plimsoll.oci.layout import Layout
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLIMSOLL_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    repository = Repository(tmp_path / "repo")
+    repository.add("base", {"etc/base": "b"}, origin="source")
+    repository.write()
+    assert repository.key_file.exists()
+    (tmp_path / "image.yaml").write_text(
+        f"contents:\n  keyring: [{repository.key_file}]\n  repositories: [{repository.root}]\n"
+        "  packages: [base]\narchs: [amd64]\n"
+    )
+    (tmp_path / "bare.yaml").write_text("contents: {packages: [base]}\narchs: [amd64]\n")
+    return tmp_path
+
+
+def run(*arguments, status=0):
+    result = CliRunner().invoke(cli, arguments)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == status, result.output
+    return result
+
+
+def image(folder, *arguments):
+    folder.mkdir()
+    run("build", *arguments, "x:1", str(folder))
+    layout = Layout.open(folder)
+    index = layout.read_manifest(layout.resolve())
+    manifest = layout.read_manifest(index.manifests[0])
+    with tarfile.open(layout.blob_path(manifest.layers[0].digest)) as tar:
+        return index, {m.name: tar.extractfile(m).read() for m in tar if m.isreg()}
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_workdir(desk, monkeypatch, place):
+    monkeypatch.chdir("/")
+    before, after = (("-C", str(desk)), ()) if place == "before" else ((), ("-C", str(desk)))
+    assert run(*before, "show-packages", *after, "image.yaml").stdout == "base 1.0-r0\n"
+    result = run("-C", "/nowhere", "version", status=2)
+    assert "No such file" in result.output
+
+
+def test_log_level(desk):
+    def said(level):
+        return run("--log-level", level, "build", "image.yaml", "x:1", f"{level}.tar").stderr
+
+    assert "wrote" in said("info")
+    assert said("warn") == said("error") == ""
+    (desk / "image.yaml").write_text("contents: {packages: [base]}\nnonsense: 1\n")
+    with pytest.raises(Error, match="nonsense"):
+        run("show-config", "image.yaml", "--log-level", "info")
+    result = CliRunner().invoke(cli, ["show-config", "image.yaml", "--log-level", "debug"])
+    assert "Traceback" in result.output
+
+
+def test_flags_with_values(desk):
+    run("build", "image.yaml", "x:1", "a.tar", "--sbom=false", "--offline=false")
+    assert not list(desk.glob("sbom-*"))
+    run("build", "image.yaml", "x:1", "b.tar", "--sbom=true")
+    assert list(desk.glob("sbom-*"))
+
+
+def test_formats_of_packages(desk):
+    def shown(form):
+        return run("show-packages", "image.yaml", "--format", form).stdout
+
+    assert shown("name-version") == "base 1.0-r0\n"
+    assert shown("packagelock") == "- base=1.0-r0\n"
+    assert shown("{{.Name}}={{ .Version }}") == "base=1.0-r0\n"
+    assert shown("{name} {origin} {arch}") == "base source x86_64\n"
+    assert "fields are" in run(
+        "show-packages", "image.yaml", "--format", "{nope}", status=2
+    ).output  # fmt: skip
+
+
+def test_clean_says_first_what_it_would_do(desk):
+    run("build", "image.yaml", "x:1", "a.tar")
+    assert run("clean", "--dry-run").stdout.startswith("would remove")
+    assert run("show-packages", "image.yaml", "--offline").stdout
+    assert run("clean").stdout.startswith("removed")
+
+
+def git(folder, *arguments):
+    subprocess.run(
+        ["git", "-C", str(folder), "-c", "user.name=t", "-c", "user.email=t@t", *arguments],
+        check=True,
+        capture_output=True,
+    )
+
+
+def test_version_control(desk):
+    """The remote and commit of the configuration, without its login; unless not wanted."""
+    _, files = image(desk / "none", "image.yaml")
+    assert "vcs-url" not in json.loads(files["etc/plimsoll.json"])
+    git(desk, "init", "-q")
+    git(desk, "add", "image.yaml")
+    git(desk, "commit", "-q", "-m", "x")
+    git(desk, "remote", "add", "origin", "https://me:secret@git.example/a/b.git")
+    _, files = image(desk / "one", "image.yaml")
+    url = json.loads(files["etc/plimsoll.json"])["vcs-url"]
+    assert url.startswith("https://git.example/a/b.git@")
+    assert len(url.partition("@")[2]) == 40
+    _, files = image(desk / "two", "image.yaml", "--vcs=false")
+    assert "vcs-url" not in json.loads(files["etc/plimsoll.json"])
+    git(desk, "commit", "-q", "--allow-empty", "-m", "y")
+    _, files = image(desk / "three", "image.yaml")
+    assert json.loads(files["etc/plimsoll.json"])["vcs-url"] != url
+
+
+def test_remotes_as_urls():
+    assert plain_url("git@git.example:a/b.git") == "ssh://git.example/a/b.git"
+    assert plain_url("ssh://git@git.example:22/a") == "ssh://git.example:22/a"
+    assert plain_url("/srv/repo") == "/srv/repo"
+
+
+def test_a_lock_needs_no_further_options(desk):
+    """What was appended for the lock is in the lock: the image is the same without it."""
+    key, url = str(desk / "repo/test.rsa.pub"), str(desk / "repo")
+    run("lock", "bare.yaml", "-k", key, "-r", url, "--output", "bare.lock.json")
+    lock = ("--lockfile", "bare.lock.json")
+    first, files = image(desk / "one", "bare.yaml", *lock, "-k", key, "-r", url)
+    second, _ = image(desk / "two", "bare.yaml", *lock)
+    assert first.manifests == second.manifests
+    assert "etc/apk/keys/test.rsa.pub" in files
+    assert json.loads(files["etc/plimsoll.json"])["contents"]["packages"] == ["base=1.0-r0"]
+
+
+def test_what_may_pass_is_tried_again(monkeypatch, capsys):
+    class PassingError(Error):
+        retryable = True
+
+    def fail(**_):
+        raise PassingError("the server is busy")
+
+    monkeypatch.setattr("plimsoll.cli.main.cli", fail)
+    with pytest.raises(SystemExit):
+        entry()
+    assert "hint: try again" in capsys.readouterr().err
