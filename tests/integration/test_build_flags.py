@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
+import sys
 import tarfile
+import urllib.error
+import urllib.request
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -158,3 +164,29 @@ def test_what_may_pass_is_tried_again(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         entry()
     assert "hint: try again" in capsys.readouterr().err
+
+
+def test_dot_as_a_page(desk, tmp_path):
+    """The page is there until it is ended, and only for pages of this machine."""
+    command = [str(Path(sys.executable).with_name("plimsoll")), "dot", "image.yaml", "--web"]
+    env = {**os.environ, "BROWSER": "true", "PATH": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=env, text=True) as process:
+        try:
+            url = process.stdout.readline().strip()
+            with urllib.request.urlopen(url) as answer:
+                assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+                assert b"graph.js" in answer.read()
+            with urllib.request.urlopen(f"{url}graph.json") as answer:
+                data = json.load(answer)
+            assert data["archs"]["amd64"]["packages"] == [{"name": "base", "version": "1.0-r0"}]
+            assert data["archs"]["amd64"]["why"]["base"] == [
+                {"from": "", "needs": "base", "to": "base"}
+            ]
+            foreign = urllib.request.Request(f"{url}graph.json", headers={"Host": "evil.example"})
+            with pytest.raises(urllib.error.HTTPError, match="403"):
+                urllib.request.urlopen(foreign)
+            with pytest.raises(urllib.error.HTTPError, match="404"):
+                urllib.request.urlopen(f"{url}server.py")
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
