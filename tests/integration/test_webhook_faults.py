@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import json
 import time
 
 import pytest
@@ -199,6 +200,17 @@ async def test_requests_that_are_no_reviews(registry):
         assert (
             "Rollout.argoproj.io is no kind that this webhook knows" in answer["status"]["message"]
         )
+
+
+async def test_a_process_that_ends_lets_connections_go(registry, cosign):
+    async with behind_proxy(registry, cosign) as (_, webhook, image):
+        for ending in (False, True):
+            if ending:
+                webhook.ending.set()
+            data = json.dumps(review(pod(image)))
+            async with webhook.session.post(webhook.url, data=data) as answer:
+                assert (await answer.json())["response"]["allowed"]
+                assert (answer.headers.get("Connection") == "close") is ending
 
 
 async def test_before_the_policies_are_loaded_everything_is_refused(registry):

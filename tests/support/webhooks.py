@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from plimsoll.oci.auth import Credentials
     from plimsoll.signing.privatekey import PrivateKey
+    from plimsoll.webhook.rules.engines import Engines
     from plimsoll.webhook.trust import KnownRoots
 
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -58,11 +60,15 @@ class Policies:
         self,
         secrets: Mapping[str, Mapping[str, bytes]] | None = None,
         trust: KnownRoots | None = None,
+        engines: Engines | None = None,
         **specs: Any,
     ) -> None:
         """Replace all policies: name → spec."""
         known = Secrets("plimsoll-system", secrets or {})
-        compiled = [compile_policy(name, spec, known, trust=trust) for name, spec in specs.items()]
+        compiled = [
+            compile_policy(name, spec, known, trust=trust, engines=engines)
+            for name, spec in specs.items()
+        ]
         self.policies = PolicySet(compiled, self.policies.generation + 1)
 
 
@@ -76,6 +82,7 @@ class Webhook:
     verifier: Verifier
     metrics: Metrics
     app: web.Application
+    ending: asyncio.Event
 
     async def send(self, review: Any, *, path: str = "", **options: Any) -> dict[str, Any]:
         """Send an AdmissionReview, to another path if given; the ``response`` of the answer."""
@@ -115,7 +122,9 @@ async def serving(
         certificate = ServingCertificate()
         identity = renewed(None, ["localhost"], b"", utc_now())
         certificate.use(identity.certificate, identity.key)
-        app = admission_app(AdmissionHandler(decider, metrics), pins=True)
+        ending = asyncio.Event()
+        handler = AdmissionHandler(decider, metrics)
+        app = admission_app(handler, pins=True, ending=ending.is_set)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
@@ -127,7 +136,7 @@ async def serving(
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust))
         )
         url = f"https://localhost:{port}/validate"
-        yield Webhook(url, session, policies, verifier, metrics, app)
+        yield Webhook(url, session, policies, verifier, metrics, app, ending)
 
 
 def pod(*images: str, **parts: Any) -> dict[str, Any]:

@@ -81,7 +81,9 @@ async def run(settings: Settings, config: KubeConfig, stop: asyncio.Event | None
         metrics.alerts = alerts
         handler = AdmissionHandler(decider, metrics, alerts)
         admission = web.AppRunner(
-            admission_app(handler, pins=bool(settings.mutating_configuration)),
+            admission_app(
+                handler, pins=bool(settings.mutating_configuration), ending=ending.is_set
+            ),
             access_log=None,
             shutdown_timeout=settings.timeout,
         )

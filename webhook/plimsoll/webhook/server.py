@@ -73,14 +73,25 @@ class AdmissionHandler:
         return _response(answer(uid, decision, changes))
 
 
-def admission_app(handler: AdmissionHandler, *, pins: bool = False) -> web.Application:
+def admission_app(
+    handler: AdmissionHandler, *, pins: bool = False, ending: Callable[[], bool] = lambda: False
+) -> web.Application:
     """The application behind TLS.
 
     Args:
         handler: answers.
         pins: whether it changes pods too.
+        ending: whether the process will end soon. Then each answer asks the API server to leave
+            its connection, so that none of its requests meets one that is being closed.
     """
+
+    async def let_go(_: web.Request, response: web.StreamResponse) -> None:
+        if ending():
+            response.force_close()
+            response.headers["Connection"] = "close"
+
     app = web.Application(client_max_size=MAX_BODY)
+    app.on_response_prepare.append(let_go)
     app.router.add_post("/validate", handler.handle)
     if pins:
         app.router.add_post("/mutate", handler.mutate)
