@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import hashlib
 import json
 import re
-import shutil
-import subprocess
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from click.testing import CliRunner
 
+from git_server import commit, git, git_server, make_repository
 from plimsoll.builder.package import bump as engine
 from plimsoll.builder.package.errors import PackageConfigError
 from plimsoll.builder.package.load import load_text
@@ -136,29 +136,33 @@ async def test_a_source_that_is_not_there_changes_nothing(upstream, tmp_path):
         await _bump(text.replace("REPLACE_ME", upstream), "8.0")
 
 
-@pytest.mark.skipif(not shutil.which("git"), reason="needs git")
-def test_commit_of_a_tag_is_asked_from_the_repository(tmp_path):
-    repository = tmp_path / "repo"
+async def test_commit_of_a_tag_is_asked_from_the_repository(tmp_path):
+    async with git_server(tmp_path / "srv") as server:
+        repository = make_repository(server.root / "a.git")
+        number = commit(repository)
+        git(repository, "tag", "-a", "-m", "two", "v2.0")
+        config = tmp_path / "a.yaml"
+        config.write_text(
+            "package:\n  name: a\n  version: 1.0\n  epoch: 1\n\npipeline:\n"
+            f"  - uses: git-checkout\n    with:\n      repository: {server.url}/a.git\n"
+            f"      tag: v${{{{package.version}}}}\n      expected-commit: {'0' * 40}\n"
+        )
+        command = ["package", "bump", str(config)]
+        result = await asyncio.to_thread(CliRunner().invoke, cli, [*command, "2.0"])
+        assert result.exit_code == 0, result.output
+        assert f"expected-commit: {number}" in config.read_text()
+        digest = hashlib.sha256(config.read_bytes()).digest()
+        result = await asyncio.to_thread(CliRunner().invoke, cli, [*command, "3.0"])
+        assert "has no tag v3.0" in str(result.exception)
+        assert hashlib.sha256(config.read_bytes()).digest() == digest
 
-    def git(*words):
-        identity = ["-c", "user.name=t", "-c", "user.email=t@localhost"]
-        command = ["git", "-C", repository, *identity, *words]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
-    repository.mkdir()
-    git("init", "-q")
-    git("commit", "-q", "--allow-empty", "-m", "one")
-    git("tag", "-a", "-m", "two", "v2.0")
+def test_repositories_on_this_machine_are_not_asked(tmp_path):
     config = tmp_path / "a.yaml"
     config.write_text(
-        "package:\n  name: a\n  version: 1.0\n  epoch: 1\n\npipeline:\n  - uses: git-checkout\n"
-        f"    with:\n      repository: file://{repository}\n      tag: v${{{{package.version}}}}\n"
-        f"      expected-commit: {'0' * 40}\n"
+        "package:\n  name: a\n  version: 1.0\n  epoch: 1\n\npipeline:\n"
+        "  - uses: git-checkout\n    with:\n      repository: file:///etc\n"
+        f"      tag: v${{{{package.version}}}}\n      expected-commit: {'0' * 40}\n"
     )
     result = CliRunner().invoke(cli, ["package", "bump", str(config), "2.0"])
-    assert result.exit_code == 0, result.output
-    assert f"expected-commit: {git('rev-parse', 'HEAD')}" in config.read_text()
-    digest = hashlib.sha256(config.read_bytes()).digest()
-    result = CliRunner().invoke(cli, ["package", "bump", str(config), "3.0"])
-    assert "has no tag v3.0" in str(result.exception)
-    assert hashlib.sha256(config.read_bytes()).digest() == digest
+    assert "neither https nor http" in str(result.exception)

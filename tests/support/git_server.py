@@ -36,6 +36,7 @@ def git(folder: Path, *arguments: str, env: dict[str, str] | None = None, data: 
         input=data.encode(),
         capture_output=True,
         check=False,
+        timeout=60,
     )
     if done.returncode:
         raise AssertionError(f"git {arguments}: {done.stderr.decode()}")
@@ -48,7 +49,7 @@ def make_repository(folder: Path, *config: tuple[str, str]) -> Path:
     git(folder, "init", "-q", "-b", "main")
     for name, value in (*config, ("uploadpack.allowFilter", "true")):
         git(folder, "config", name, value)
-    git(folder, "config", "uploadpack.allowAnySHA1InWant", "true")
+    git(folder, "config", "http.receivepack", "true")
     return folder
 
 

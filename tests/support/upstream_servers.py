@@ -249,6 +249,8 @@ class _Forge:
             "title": body["title"],
             "description": body["description"],
             "source_branch": body["source_branch"],
+            "source_project_id": 1,
+            "target_project_id": 1,
             "target_branch": body["target_branch"],
             "web_url": f"{self._upstream.url}/git/-/merge_requests/{number}",
         }

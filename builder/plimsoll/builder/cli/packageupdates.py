@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from plimsoll.builder.cli.packagechanges import change_options
 from plimsoll.builder.package.errors import PackageConfigError
-from plimsoll.cli.options import insecure_option, open_registry
+from plimsoll.cli.options import UsageError, insecure_option, open_registry
 from plimsoll.errors import Error
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from plimsoll.builder.git.credentials import GitCredentials
     from plimsoll.builder.updates.check import Places
     from plimsoll.builder.updates.model import Outcome, Request
+    from plimsoll.http import Http
 
 
 class UpdatesFailedError(Error):
@@ -46,6 +48,13 @@ class UpdatesFailedError(Error):
     help="Logins for Git servers: a .netrc, a file of Git's store helper, or a folder with one. "
     "Default: $PLIMSOLL_GIT_CREDENTIALS, else your own.",
 )
+@click.option(
+    "--bump",
+    is_flag=True,
+    help="Write what is new into the configurations, but those whose updates a person makes; "
+    "configurations that need a package with 'update.shared' get another epoch.",
+)
+@change_options
 @insecure_option
 def updates(paths: tuple[Path, ...], *, everything: bool, as_json: bool, **options: Any) -> None:
     """Look for new versions of the packages in PATHS, files or folders of them.
@@ -57,20 +66,50 @@ def updates(paths: tuple[Path, ...], *, everything: bool, as_json: bool, **optio
     The exit status is 1 if upstream of a package could not be asked; the others are shown all the
     same.
     """
+    if not options["bump"] and any(options[n] for n in ("use_git", "push", "pull_request")):
+        raise UsageError("--git, --push and --pull-request are about changes", hint="add --bump")
     requests, broken = read_requests(paths)
-    outcomes = asyncio.run(look(requests, **options))
+    outcomes, changed = asyncio.run(_run(requests, options))
     if as_json:
         click.echo(json.dumps([show(outcome) for outcome in outcomes], indent=2))
     else:
         _table(outcomes, everything=everything)
-    failed = [one for one in outcomes if one.state.value == "failed"]
+    for line in changed:
+        click.echo(line if isinstance(line, str) else f"error: {line}", err=True)
     for error in broken:
         click.echo(f"error: {error}", err=True)
+    unchanged = [one for one in changed if isinstance(one, Error)]
+    failed = [one for one in outcomes if one.state.value == "failed"]
     if failed or broken:
         raise UpdatesFailedError(
             f"{len(failed) + len(broken)} of {len(outcomes) + len(broken)} packages could not be "
             "looked at"
         )
+    if unchanged:
+        raise UpdatesFailedError(f"{len(unchanged)} packages could not be changed")
+
+
+async def _run(
+    requests: Sequence[Request], options: Mapping[str, Any]
+) -> tuple[list[Outcome], list[str | Error]]:
+    """Ask upstream, and change what the options say."""
+    from plimsoll.builder.cli.packageapply import apply_updates  # noqa: PLC0415  (start-up time)
+    from plimsoll.http import Http  # noqa: PLC0415
+
+    async with Http() as http:
+        outcomes = await look(http, requests, options)
+        if not options["bump"]:
+            return outcomes, []
+        changed = await apply_updates(http, outcomes, credentials_of(options), options)
+        return outcomes, changed
+
+
+def credentials_of(options: Mapping[str, Any]) -> GitCredentials:
+    """Logins for Git servers as the options say."""
+    from plimsoll.builder.git.credentials import GitCredentials  # noqa: PLC0415  (start-up time)
+
+    given = options["git_credentials"]
+    return GitCredentials.read(given) if given else GitCredentials.default()
 
 
 def read_requests(paths: Iterable[Path]) -> tuple[list[Request], list[Error]]:
@@ -107,31 +146,21 @@ def files(paths: Iterable[Path]) -> list[Path]:
 
 
 async def look(
-    requests: Sequence[Request],
-    *,
-    ignore_schedule: bool = False,
-    state: Path | None = None,
-    git_credentials: Path | None = None,
-    insecure: tuple[str, ...] = (),
+    http: Http, requests: Sequence[Request], options: Mapping[str, Any]
 ) -> list[Outcome]:
     """Ask upstream as the options say."""
-    from plimsoll.builder.git.credentials import GitCredentials  # noqa: PLC0415  (start-up time)
-    from plimsoll.builder.store import default_cache_dir  # noqa: PLC0415
+    from plimsoll.builder.store import default_cache_dir  # noqa: PLC0415  (start-up time)
     from plimsoll.builder.updates.check import check  # noqa: PLC0415
     from plimsoll.builder.updates.memory import Memory  # noqa: PLC0415
-    from plimsoll.http import Http  # noqa: PLC0415
 
-    given = git_credentials
-    credentials = GitCredentials.read(given) if given else GitCredentials.default()
-    memory = Memory(state or default_cache_dir().parent / "updates.json")
-    async with Http() as http:
-        outcomes = await check(
-            http,
-            places(os.environ, credentials, insecure),
-            requests,
-            memory,
-            always=ignore_schedule,
-        )
+    memory = Memory(options["state"] or default_cache_dir().parent / "updates.json")
+    outcomes = await check(
+        http,
+        places(os.environ, credentials_of(options), options["insecure"]),
+        requests,
+        memory,
+        always=options["ignore_schedule"],
+    )
     memory.save()
     return outcomes
 

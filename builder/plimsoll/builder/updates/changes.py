@@ -1,0 +1,158 @@
+"""From a new version to changed files: the configuration's, and those of its dependents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from plimsoll.builder.git.remote import list_refs
+from plimsoll.builder.package import bump as engine
+from plimsoll.builder.package.errors import PackageConfigError
+from plimsoll.builder.package.load import load_text
+from plimsoll.builder.updates.dependents import needed, offered
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from plimsoll.builder.git.credentials import GitCredentials
+    from plimsoll.builder.package.model import PackageConfiguration
+    from plimsoll.http import Http
+
+#: Branches of ours: ``plimsoll/update/PACKAGE/VERSION``.
+PREFIX: Final = "plimsoll/update/"
+#: Trailer of our commits.
+TRAILER: Final = "Plimsoll-Update"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One package's way to another version.
+
+    Attributes:
+        files: path → new text.
+        dependents: packages that are built again with it.
+        sequential: whether earlier changes of the package stay open.
+    """
+
+    package: str
+    old: str
+    new: str
+    files: Mapping[Path, str]
+    dependents: tuple[str, ...] = ()
+    sequential: bool = False
+    links: tuple[str, ...] = field(default=())
+
+    @property
+    def prefix(self) -> str:
+        """Of all branches of the package."""
+        return f"{PREFIX}{self.package}/"
+
+    @property
+    def branch(self) -> str:
+        """Of this change."""
+        return self.prefix + self.new
+
+    @property
+    def title(self) -> str:
+        """One line for people."""
+        return f"{self.package}: {self.old} → {self.new}"
+
+    @property
+    def body(self) -> str:
+        """What the change is about."""
+        lines = [f"Updates {self.package} from {self.old} to {self.new}."]
+        lines += [f"Upstream: {link}" for link in self.links]
+        if self.dependents:
+            lines.append(f"Built again with it: {', '.join(self.dependents)}.")
+        return "\n".join(lines)
+
+    @property
+    def message(self) -> str:
+        """Of the commit."""
+        return f"{self.title}\n\n{self.body}\n\n{TRAILER}: {self.package} {self.new}\n"
+
+
+async def make_change(  # noqa: PLR0913  settings, by name
+    path: Path,
+    text: str,
+    version: str,
+    *,
+    http: Http,
+    credentials: GitCredentials,
+    commit: str = "",
+    others: Mapping[Path, str] | None = None,
+    links: Sequence[str] = (),
+) -> Change:
+    """Write a version into a configuration.
+
+    Args:
+        path: its file.
+        text: what the file holds.
+        version: the new one; the same one again asks for a new epoch.
+        http: fetches sources for their checksums, and asks for commits of tags.
+        credentials: for Git servers, by host.
+        commit: of the new version; empty to ask for it.
+        others: configurations that may need this one: path → text. Where ``update.shared`` is
+            set, those that do get another epoch.
+        links: for people.
+
+    Raises:
+        PackageConfigError: the version or the result is not valid.
+        Error: a source or a tag cannot be had.
+    """
+    plan = engine.plan(text, str(path), version)
+    before = load_text(text, str(path)).config
+    after = await engine.apply(
+        text, str(path), plan, http=http, commit_of=_commits(http, credentials, plan, commit)
+    )
+    files = {path: after}
+    dependents: list[str] = []
+    update = before.update
+    if update is not None and update.shared and plan.epoch == 0:
+        names = offered(before)
+        for other, content in (others or {}).items():
+            config = load_text(content, str(other)).config
+            if other != path and names & needed(config):
+                files[other] = await _again(http, other, content, config)
+                dependents.append(config.package.name)
+    return Change(
+        package=before.package.name,
+        old=before.package.full_version if plan.epoch else before.package.version,
+        new=f"{version}-r{plan.epoch}" if plan.epoch else version,
+        files=files,
+        dependents=tuple(sorted(dependents)),
+        sequential=update is not None and update.require_sequential,
+        links=tuple(links),
+    )
+
+
+async def _again(http: Http, path: Path, text: str, config: PackageConfiguration) -> str:
+    """A configuration with the next epoch."""
+    plan = engine.plan(text, str(path), config.package.version)
+
+    async def keep(_: engine.Checkout) -> str:
+        return ""
+
+    return await engine.apply(text, str(path), plan, http=http, commit_of=keep)
+
+
+def _commits(
+    http: Http, credentials: GitCredentials, plan: engine.Bump, given: str
+) -> Callable[[engine.Checkout], Awaitable[str]]:
+    async def commit_of(checkout: engine.Checkout) -> str:
+        if given:
+            return given
+        if plan.epoch or not checkout.tag:
+            return ""
+        name = f"refs/tags/{checkout.tag}"
+        refs = await list_refs(http, checkout.repository, [name], credentials)
+        found = next((ref.commit for ref in refs if ref.name == name), "")
+        if not found:
+            raise PackageConfigError(
+                f"{checkout.repository} has no tag {checkout.tag}",
+                hint="is the version right? Otherwise give the commit with --expected-commit",
+            )
+        return found
+
+    return commit_of
