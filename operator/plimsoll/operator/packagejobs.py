@@ -113,6 +113,9 @@ class PackageJobs:
             },
         }
         pod = self._guest_pod([outbox], build)
+        # The volume is writable for everybody; a group of its own would set a bit that new
+        # directories inherit, and packages would ship.
+        del pod["securityContext"]["fsGroup"], pod["securityContext"]["fsGroupChangePolicy"]
         pod["initContainers"] = [steps]
         pod["volumes"] = [{"name": "output", "emptyDir": {}}]
         labels = {NETWORK_LABEL: "public"} if prepared.network else {}
