@@ -55,7 +55,15 @@ class Layer:
             raise CorruptEntryError(f"layer sha256:{self.digest}")
 
     def write_to(self, path: Path) -> None:
-        """Write the compressed stream to a file."""
+        """Write the compressed stream to a file.
+
+        Raises:
+            CorruptEntryError: the cache does not hold what it held.
+        """
         with path.open("wb", buffering=0) as file:
+            if self.fresh:
+                for member in self.members:
+                    member.copy_to(file)
+                return
             for chunk in self.chunks():
                 write_all(file, chunk)

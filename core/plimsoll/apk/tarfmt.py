@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -214,7 +215,7 @@ class TarReader:
 
     def _unpack(self, block: bytes) -> tuple[bytes, ...]:
         fields = _HEADER.unpack(block)
-        if self._number(fields[6]) != sum(block) - sum(fields[6]) + 8 * 0x20:
+        if self._number(fields[6]) != _sum(block) - sum(fields[6]) + 8 * 0x20:
             raise self.error("has a header with a wrong checksum")
         if fields[9] not in {_USTAR, _GNU}:
             raise self.error("has a header that is not ustar")
@@ -321,6 +322,11 @@ class TarReader:
         if match is None:
             raise self.error(f"has the pax record {key}={value[:40]!r}")
         setattr(header, attribute, int(match[1]))
+
+
+def _sum(block: bytes) -> int:
+    # The lower half of Adler-32 is one more than the sum, as long as that is below 65,521.
+    return (zlib.adler32(block) & 0xFFFF) - 1 if block.isascii() else sum(block)
 
 
 _DECIMAL = re.compile(rb"([0-9]{1,18})")

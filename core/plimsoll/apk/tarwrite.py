@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from typing import TYPE_CHECKING
 
 from plimsoll.apk.tarfmt import BLOCK, TarError, Type
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 #: Two zero blocks.
 END = bytes(2 * BLOCK)
+_FIELDS = struct.Struct("100s8s8s8s12s12s8s1s100s8s32s32s8s8s155s12x")
 
 
 def padding(size: int) -> bytes:
@@ -28,31 +31,8 @@ def encode_header(header: Header) -> bytes:
     Raises:
         TarError: a number or a name that no header holds.
     """
-    records: dict[str, bytes] = dict(header.pax)
-    for key, text, width in (
-        ("path", header.name, 100),
-        ("linkpath", header.linkname, 100),
-        ("uname", header.uname, 32),
-        ("gname", header.gname, 32),
-    ):
-        raw = text.encode()
-        if b"\0" in raw:
-            raise TarError(f"{text[:80]!r} has a zero byte", hint="rename the file")
-        if not text.isascii() or len(raw) > width:
-            records[key] = raw
     size = header.size if header.type is Type.FILE else 0
-    for key, number, limit in (
-        ("uid", header.uid, 8**7),
-        ("gid", header.gid, 8**7),
-        ("size", size, 8**11),
-        ("mtime", header.mtime, 8**11),
-    ):
-        if number < 0:
-            raise TarError(
-                f"{header.name!r} has the {key} {number}", hint="it must not be negative"
-            )
-        if number >= limit:
-            records[key] = str(number).encode()
+    records = header.pax | ({} if _fits(header, size) else _beyond(header, size))
     prefix, name = b"", header.name.encode()
     if records.keys() == {"path"} and header.name.isascii() and (split := _split(name)):
         prefix, name = split
@@ -67,6 +47,50 @@ def encode_header(header: Header) -> bytes:
         prefix=prefix,
     )
     return (_extension(header.name, records) if records else b"") + block
+
+
+def _fits(header: Header, size: int) -> bool:
+    """Whether the fields of ustar certainly hold everything: so it is with most files."""
+    text = header.name + header.linkname + header.uname + header.gname
+    return (
+        text.isascii()
+        and "\0" not in text
+        and len(header.name) <= 100 >= len(header.linkname)
+        and len(header.uname) <= 32 >= len(header.gname)
+        and 0 <= header.uid < 8**7
+        and 0 <= header.gid < 8**7
+        and 0 <= size < 8**11
+        and 0 <= header.mtime < 8**11
+    )
+
+
+def _beyond(header: Header, size: int) -> dict[str, bytes]:
+    """Records for what the fields of ustar do not hold."""
+    records: dict[str, bytes] = {}
+    for key, text, width in (
+        ("path", header.name, 100),
+        ("linkpath", header.linkname, 100),
+        ("uname", header.uname, 32),
+        ("gname", header.gname, 32),
+    ):
+        raw = text.encode()
+        if b"\0" in raw:
+            raise TarError(f"{text[:80]!r} has a zero byte", hint="rename the file")
+        if not text.isascii() or len(raw) > width:
+            records[key] = raw
+    for key, number, limit in (
+        ("uid", header.uid, 8**7),
+        ("gid", header.gid, 8**7),
+        ("size", size, 8**11),
+        ("mtime", header.mtime, 8**11),
+    ):
+        if number < 0:
+            raise TarError(
+                f"{header.name!r} has the {key} {number}", hint="it must not be negative"
+            )
+        if number >= limit:
+            records[key] = str(number).encode()
+    return records
 
 
 def pax_records(records: Mapping[str, bytes]) -> bytes:
@@ -85,7 +109,8 @@ def _extension(name: str, records: Mapping[str, bytes]) -> bytes:
     content = pax_records(records)
     folder, _, base = name.rpartition("/")
     raw = f"{folder}/PaxHeaders.0/{base}" if folder else f"PaxHeaders.0/{base}"
-    block = _block(_ascii(raw)[:100].rstrip(b"/"), b"x", (0, 0, 0, len(content), 0), plain=True)
+    short = _ascii(raw.encode())[:100].rstrip(b"/")
+    block = _block(short, b"x", (0, 0, 0, len(content), 0), plain=True)
     return block + content + padding(len(content))
 
 
@@ -110,37 +135,34 @@ def _block(  # noqa: PLR0913  (a header has that many fields)
     prefix: bytes = b"",
     plain: bool = False,
 ) -> bytes:
-    block = bytearray(BLOCK)
-
-    def put(offset: int, width: int, value: bytes) -> None:
-        value = _ascii(value.decode())[:width]
-        block[offset : offset + len(value)] = value
-
-    def octal(offset: int, width: int, number: int) -> None:
-        if number >= 8 ** (width - 1):
-            number = 0  # a pax record says it
-        block[offset : offset + width] = b"%0*o\0" % (width - 1, number)
-
     mode, uid, gid, size, mtime = numbers
-    put(0, 100, name)
-    octal(100, 8, mode)
-    octal(108, 8, uid)
-    octal(116, 8, gid)
-    octal(124, 12, size)
-    octal(136, 12, mtime)
-    block[156:157] = flag
-    put(157, 100, link)
-    block[257:265] = b"ustar\x0000"
-    put(265, 32, owner[0])
-    put(297, 32, owner[1])
-    if not plain:
-        octal(329, 8, device[0])
-        octal(337, 8, device[1])
-    put(345, 155, prefix)
-    block[148:156] = b" " * 8
-    block[148:156] = b"%06o\0 " % sum(block)
-    return bytes(block)
+    block = _FIELDS.pack(
+        _ascii(name),
+        _octal(8, mode),
+        _octal(8, uid),
+        _octal(8, gid),
+        _octal(12, size),
+        _octal(12, mtime),
+        b" " * 8,
+        flag,
+        _ascii(link),
+        b"ustar\x0000",
+        _ascii(owner[0]),
+        _ascii(owner[1]),
+        b"" if plain else _octal(8, device[0]),
+        b"" if plain else _octal(8, device[1]),
+        _ascii(prefix),
+    )
+    # The lower half of Adler-32 is one more than the sum, as long as that is below 65,521: of 512
+    # bytes of ASCII it is. Adding them up in Python takes twenty times as long.
+    total = (zlib.adler32(block) & 0xFFFF) - 1
+    return b"%b%06o\0 %b" % (block[:148], total, block[156:])
 
 
-def _ascii(text: str) -> bytes:
-    return text.encode("ascii", "ignore")
+def _octal(width: int, number: int) -> bytes:
+    """A number; 0 where it does not fit: a pax record says it then."""
+    return b"%0*o\0" % (width - 1, number if number < 8 ** (width - 1) else 0)
+
+
+def _ascii(raw: bytes) -> bytes:
+    return raw if raw.isascii() else raw.decode().encode("ascii", "ignore")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ def build_to(target: Target, config: Path, options: dict[str, Any], key: str) ->
         options: of the command line.
         key: under which the build is noted, where nothing but local files were read.
     """
+    _collect_less()
     inputs = read_inputs(config, options)
     asyncio.run(_build(inputs, target, key))
 
@@ -48,7 +50,18 @@ def publish_to(references: Sequence[Reference], config: Path, options: dict[str,
         config: the configuration file.
         options: of the command line.
     """
+    _collect_less()
     asyncio.run(_publish(read_inputs(config, options), references, options))
+
+
+def _collect_less() -> None:
+    """Search for garbage more rarely: a process that builds one image and ends has little.
+
+    What was loaded so far stays loaded, and the entries of packages are no garbage; looking
+    through them again and again takes a tenth of a small build.
+    """
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 async def _build(inputs: Inputs, target: Target, key: str) -> None:
