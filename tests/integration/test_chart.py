@@ -119,6 +119,33 @@ def test_nobody_changes_pods_unless_asked_to():
     assert resources == ["pods", "pods/ephemeralcontainers"], "never what Git holds"
 
 
+SERVED = "repositories.serve[0].name=shop"
+WHERE = "repositories.serve[0].repository=registry.example/shop/packages"
+
+
+def test_repositories_are_shown_where_asked_for():
+    assert not [name for name in of_kind("Deployment", objects()) if "repository" in name]
+    found = objects(
+        SERVED,
+        WHERE,
+        "repositories.serve[0].registrySecret=login",
+        "repositories.serve[0].keysConfigMap=keys",
+        "insecureRegistries={10.0.0.1:5000}",
+    )
+    pod = of_kind("Deployment", found)["plimsoll-repository-shop"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["args"][:3] == ["repo", "serve", "registry.example/shop/packages"]
+    assert "--insecure-registry=10.0.0.1:5000" in container["args"]
+    assert "--key=/etc/plimsoll/keys" in container["args"]
+    assert pod["automountServiceAccountToken"] is False
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert {m["name"] for m in container["volumeMounts"]} == {"tmp", "keys", "docker"}
+    assert "plimsoll-repository-shop" in of_kind("Service", found)
+    assert "plimsoll-repository-shop" in of_kind("NetworkPolicy", found)
+    done = render(SERVED, check=False)
+    assert "repository shop needs repository" in done.stderr
+
+
 def test_cert_manager_needs_an_issuer():
     done = render("webhook.tls.mode=cert-manager", check=False)
     assert done.returncode != 0
@@ -137,7 +164,9 @@ def test_a_real_api_server_takes_every_object(tmp_path):
     """Strictly: an unknown field anywhere is an error."""
     with control_plane(tmp_path) as plane:
         plane.kubectl("create", "namespace", "plimsoll-system")
-        text = render("insecureRegistries={10.0.0.1:5000}", "trustedHosts={10.0.0.1}").stdout
+        more = ("insecureRegistries={10.0.0.1:5000}", "trustedHosts={10.0.0.1}")
+        login = "repositories.serve[0].registrySecret=login"
+        text = render(*more, SERVED, WHERE, login).stdout
         said = plane.kubectl(
             "apply", "--server-side", "--validate=strict", "-f", "-", stdin=text
         ).stdout

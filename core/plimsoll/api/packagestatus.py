@@ -143,6 +143,9 @@ class PackageBuild(Model):
     message: str = ""
     """What it waits for, if something stands in the way."""
 
+    message_reason: str = ""
+    """The same as one CamelCase word."""
+
     attempt: int = 1
     """Counts the tries with the same inputs."""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from plimsoll.api.steps import StepFailure
+from plimsoll.api.steps import EXIT_PERMANENT, StepFailure
 from plimsoll.arch import Arch
 from plimsoll.operator.podspec import ARCH_LABEL, BUILD_LABEL, REQUEST_LABEL, STEP_LABEL
 from plimsoll.operator.state import JobPhase, JobView
@@ -130,7 +130,7 @@ def _trouble(
     for event in () if pods else events.get(job, ()):
         if event.get("reason") == "FailedCreate":
             return "FailedCreate", f"its pod cannot be made: {event.get('message', '')}"
-    if last.get("exitCode"):
+    if last.get("exitCode") and last["exitCode"] not in {2, EXIT_PERMANENT}:
         return "Retrying", f"a try failed and another follows: {_said(str(last.get('message')))}"
     return "", ""
 

@@ -209,6 +209,8 @@ class PackageJobs:
             self._settings,
             account=self._settings.build_account,
             user=prepared.user if prepared is not None else podspec.USER,
+            # A package must not inherit the bit from the folder it is built in.
+            group=False,
             pull_secrets=[storage.push_secret.name] if storage.push_secret else [],
             node_selector=node,
         )

@@ -141,12 +141,11 @@ def _building(status: PackageRepoStatus) -> Says | None:
     if len(stuck) < len(busy):
         said = ", ".join(f"{_name(b)} ({b.state.lower()})" for b in busy[:_NAMED])
         return "True", "Building", said
-    reason = "NoNodeForArchitecture" if _no_node(stuck) else "PodNotStarting"
-    return "True", reason, "; ".join(f"{_name(b)}: {b.message}" for b in stuck[:_NAMED])
-
-
-def _no_node(stuck: list[PackageBuild]) -> bool:
-    return any("kubernetes.io/arch" in build.message for build in stuck)
+    return (
+        "True",
+        stuck[0].message_reason,
+        "; ".join(f"{_name(b)}: {b.message}" for b in stuck[:_NAMED]),
+    )
 
 
 def _waiting(look: PackagesLook) -> Says | None:
@@ -215,7 +214,7 @@ def _events(old: PackageRepoStatus, look: PackagesLook) -> Iterator[Event]:
     stuck = {b.id: b.message for b in old.builds}
     for build in new.builds:
         if build.message and stuck.get(build.id) != build.message:
-            yield Event("Warning", "PodNotStarting", f"{_name(build)}: {build.message}")
+            yield Event("Warning", build.message_reason, f"{_name(build)}: {build.message}")
     for kind, applies in (
         ("Stalled", look.invalid is not None),
         ("Reconciling", bool(look.trouble_reason or (look.refused and look.actions))),

@@ -214,6 +214,7 @@ class Session:
             update={
                 "state": "Failed",
                 "message": "",
+                "message_reason": "",
                 "failure": failure,
                 "failed_at": now,
                 "retry_at": retry,

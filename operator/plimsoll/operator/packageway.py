@@ -54,14 +54,12 @@ class Way:
         build: with the results read so far.
         failure: why it goes no further.
         starting: a pod is waited for; nothing may tell why it does not start.
-        trouble_reason: set if something keeps a Job from going on.
     """
 
     build: PackageBuild
     actions: tuple[Action, ...] = ()
     failure: BuildFailure | None = None
     starting: bool = False
-    trouble_reason: str = ""
 
 
 class Walker:
@@ -162,8 +160,11 @@ class Walker:
 _WAITING = frozenset({"Preparing", "Building", "Collecting", "Testing"})
 
 
-def _state(build: PackageBuild, state: PackageState, message: str = "") -> PackageBuild:
-    return build.model_copy(update={"state": state, "message": message})
+def _state(
+    build: PackageBuild, state: PackageState, message: str = "", reason: str = ""
+) -> PackageBuild:
+    update = {"state": state, "message": message, "message_reason": reason}
+    return build.model_copy(update=update)
 
 
 def _done(build: PackageBuild) -> PackageBuild:
@@ -179,9 +180,8 @@ def _waiting(build: PackageBuild, state: PackageState, view: JobView | None) -> 
         reason = "NoNodeForArchitecture"
         message = f"{message}; its node must be {build.arch} (label kubernetes.io/arch)"
     return Way(
-        _state(build, state, f"Job {view.name}: {message}" if message else ""),
+        _state(build, state, f"Job {view.name}: {message}" if message else "", reason),
         starting=view.phase == "waiting",
-        trouble_reason=reason,
     )
 
 

@@ -201,6 +201,7 @@ def retried(desired: PackageRepo, build: PackageBuild) -> PackageBuild:
         "attempt": attempt,
         "state": "Queued",
         "message": "",
+        "message_reason": "",
         "started_at": None,
         "failed_at": None,
         "retry_at": None,

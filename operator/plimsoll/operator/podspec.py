@@ -163,6 +163,7 @@ def pod(  # noqa: PLR0913  what pods differ in
     *,
     account: str,
     user: int = USER,
+    group: bool = True,
     pull_secrets: Sequence[str] = (),
     node_selector: Mapping[str, str] | None = None,
 ) -> Manifest:
@@ -175,6 +176,7 @@ def pod(  # noqa: PLR0913  what pods differ in
         settings: how all Jobs run.
         account: its ServiceAccount.
         user: whom it runs as.
+        group: let volumes belong to the user's group, which sets the bit setgid on their folders.
         pull_secrets: Secrets to pull images with, beside those of the settings.
         node_selector: labels of nodes, beside those of ``spec``.
     """
@@ -187,8 +189,7 @@ def pod(  # noqa: PLR0913  what pods differ in
             "runAsNonRoot": user != 0,
             "runAsUser": user,
             "runAsGroup": user,
-            "fsGroup": user,
-            "fsGroupChangePolicy": "OnRootMismatch",
+            **({"fsGroup": user, "fsGroupChangePolicy": "OnRootMismatch"} if group else {}),
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": list(containers),

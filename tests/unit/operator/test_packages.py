@@ -216,7 +216,7 @@ def test_an_architecture_without_node_does_not_hold_up_the_others():
     assert world.condition("Reconciling") == ("True", "NoNodeForArchitecture")
     assert "arm64" in world.message("Reconciling")
     assert world.condition("Ready")[0] == "True", "images for amd64 can be made"
-    assert any(e.reason == "PodNotStarting" for e in world.events)
+    assert any(e.reason == "NoNodeForArchitecture" for e in world.events)
     world.jobs[job.name] = job
     world.run()
     assert len(world.published) == 4
