@@ -136,7 +136,7 @@ def from_tar(data: bytes, what: str) -> Files:
             raise too_large(what)
         link = header.linkname if header.type is Type.SYMLINK else ""
         found[check_path(header.name, what)] = SmallFile(
-            bytes(entry.read()), bool(header.mode & 0o100), link
+            bytes(entry.read()), not link and bool(header.mode & 0o100), link
         )
     return found
 
