@@ -165,6 +165,19 @@ async def test_more_bytes_than_the_descriptor_says(hostile):
     assert "100000 bytes" in rejection.reason
 
 
+async def test_bytes_that_are_not_the_digest_are_rejected(hostile):
+    # Kyverno CVE-2022-47633, notation-go CVE-2023-33959: whoever serves does not choose.
+    good = sign_image(KEY, IMAGE).to_json()
+    _, layer = hostile.add_bundle(b" " * len(good))
+    hostile.blobs[layer.digest] = good
+    evidence = await found(hostile)
+    assert evidence.items == ()
+    assert len(evidence.rejections) == 1
+    other, _ = hostile.add_bundle(good)
+    hostile.manifests[other.digest] = hostile.manifests[other.digest].replace(b"{", b"{ ", 1)
+    assert (await found(hostile)).items == ()
+
+
 async def test_artifacts_of_other_kinds_are_not_read(hostile):
     other, _ = hostile.add_bundle(b"{}")
     hostile.listed = [
