@@ -113,9 +113,6 @@ class PackageJobs:
             },
         }
         pod = self._guest_pod([outbox], build)
-        # The volume is writable for everybody; a group of its own would set a bit that new
-        # directories inherit, and packages would ship.
-        del pod["securityContext"]["fsGroup"], pod["securityContext"]["fsGroupChangePolicy"]
         pod["initContainers"] = [steps]
         pod["volumes"] = [{"name": "output", "emptyDir": {}}]
         labels = {NETWORK_LABEL: "public"} if prepared.network else {}
@@ -209,7 +206,8 @@ class PackageJobs:
             self._settings,
             account=self._settings.build_account,
             user=prepared.user if prepared is not None else podspec.USER,
-            # A package must not inherit the bit from the folder it is built in.
+            # The volume is writable for everybody; a group of its own would set a bit that new
+            # directories inherit, and packages would ship.
             group=False,
             pull_secrets=[storage.push_secret.name] if storage.push_secret else [],
             node_selector=node,
