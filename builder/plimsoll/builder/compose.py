@@ -69,5 +69,6 @@ def compose(recipe: Recipe) -> Tree:
     rootfs.add_busybox_links(tree)
     if recipe.compat:
         rootfs.add_devices(tree)
-    ldcache.add_loader_cache(tree, recipe.arch)
+    # The reference leaves such folders to the loader.
+    ldcache.add_loader_cache(tree, recipe.arch, hwcaps=not recipe.compat)
     return tree

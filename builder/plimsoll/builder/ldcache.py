@@ -1,8 +1,8 @@
 """The cache of glibc's dynamic loader, ``/etc/ld.so.cache``, as ``ldconfig`` would leave it.
 
 The format is glibc's ``glibc-ld.so.cache1.1`` in the byte order of the architecture: a header, the
-entries in the loader's own order (descending), a table of strings, and an extension that names the
-writer. Libraries in ``glibc-hwcaps`` folders are left to the loader, which finds them by itself.
+entries in the loader's own order (descending), a table of strings, and an extension with the
+writer's name and the names of the ``glibc-hwcaps`` folders that entries belong to.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ _MAGIC = b"glibc-ld.so.cache1.1"
 _EXTENSION_MAGIC = 0xEAA42174
 _WRITER = b"plimsoll"
 _LIBC6 = 3
+_HWCAPS = "glibc-hwcaps"
+#: Marks an entry with a condition; the lower half is the number of its name.
+_CONDITION = 1 << 62
 _SYSTEM = ("lib", "usr/lib", "lib64", "usr/lib64")
 _LIBRARY = re.compile(r"(?:lib|ld-).*\.so.*")
 _NOT_A_LIBRARY = re.compile(r".*(?:-gdb\.py|\.dpkg-(?:new|tmp)|\.debug)")
@@ -58,20 +61,33 @@ _ABIS = {
 
 
 class Library(NamedTuple):
-    """One entry: the name that programs ask for, and where the file is (absolute)."""
+    """One entry: the name that programs ask for, and where the file is (absolute).
+
+    ``hwcaps`` names what a processor must be able to, as the folder below ``glibc-hwcaps`` does.
+    """
 
     name: str
     path: str
+    hwcaps: str = ""
 
 
-def add_loader_cache(tree: Tree, arch: Arch) -> None:
-    """Write the cache, where ``/etc/ld.so.conf`` says that there is a glibc to use it."""
+def add_loader_cache(tree: Tree, arch: Arch, *, hwcaps: bool = True) -> None:
+    """Write the cache, where ``/etc/ld.so.conf`` says that there is a glibc to use it.
+
+    Args:
+        tree: the image.
+        arch: its architecture.
+        hwcaps: look into ``glibc-hwcaps`` folders too.
+    """
     if tree.resolve(_CONFIG) is None:
         return
     abi = _ABIS[arch]
     found: list[Library] = []
     for folder in _folders(tree):
         found += _libraries(tree, folder, abi)
+        for name in _hwcaps(tree, folder) if hwcaps else ():
+            inner = _libraries(tree, f"{folder}/{_HWCAPS}/{name}", abi)
+            found += [item._replace(hwcaps=name) for item in inner]
     tree.overwrite(PATH, encode(found, arch))
 
 
@@ -84,9 +100,12 @@ def encode(libraries: Iterable[Library], arch: Arch) -> bytes:
     """
     abi = _ABIS[arch]
     order = "<" if abi.little else ">"
-    # Sorting is stable, so equal names keep their order of preference.
-    ordered = sorted(libraries, key=lambda item: _rank(item.name), reverse=True)
+    # Sorting is stable, so equal names keep their order of preference. The loader stops at the
+    # first plain entry of a name: those with conditions stand before it.
+    ordered = sorted(libraries, key=lambda item: (not item.hwcaps, item.hwcaps))
+    ordered = sorted(ordered, key=lambda item: _rank(item.name), reverse=True)
     ordered = [item for _, group in _groups(ordered) for item in group]
+    names = sorted({item.hwcaps for item in ordered if item.hwcaps})
     start = 48 + 24 * len(ordered)
     strings = bytearray()
     places: dict[str, int] = {}
@@ -107,7 +126,9 @@ def encode(libraries: Iterable[Library], arch: Arch) -> bytes:
             if inside
             else place(item.name)
         )
-        rows += struct.pack(f"{order}iIIIQ", _LIBC6 | abi.flag, key, value, 0, 0)
+        condition = _CONDITION | names.index(item.hwcaps) if item.hwcaps else 0
+        rows += struct.pack(f"{order}iIIIQ", _LIBC6 | abi.flag, key, value, 0, condition)
+    conditions = struct.pack(f"{order}{len(names)}I", *map(place, names))
     extension = start + len(strings) + (-len(strings) % 4)
     head = struct.pack(
         f"{order}20sIIB3xI12x",
@@ -117,8 +138,13 @@ def encode(libraries: Iterable[Library], arch: Arch) -> bytes:
         2 if abi.little else 3,
         extension,
     )
-    tail = struct.pack(f"{order}IIIIII", _EXTENSION_MAGIC, 1, 0, 0, extension + 24, len(_WRITER))
-    return head + rows + bytes(strings) + bytes(-len(strings) % 4) + tail + _WRITER
+    # Sections: the writer (tag 0), and the names of conditions (tag 1).
+    after = extension + 8 + 16 * (2 if names else 1)
+    tail = struct.pack(f"{order}II", _EXTENSION_MAGIC, 2 if names else 1)
+    tail += struct.pack(f"{order}IIII", 0, 0, after + len(conditions), len(_WRITER))
+    if names:
+        tail += struct.pack(f"{order}IIII", 1, 0, after, len(conditions))
+    return head + rows + bytes(strings) + bytes(-len(strings) % 4) + tail + conditions + _WRITER
 
 
 def _groups(ordered: Sequence[Library]) -> list[tuple[str, list[Library]]]:
@@ -177,6 +203,18 @@ def _configured(tree: Tree, path: str, depth: list[int]) -> Iterator[str]:
             for folder in re.split(r"[\s:,]+", line):
                 if folder.startswith("/"):
                     yield folder.partition("=")[0]
+
+
+def _hwcaps(tree: Tree, folder: str) -> list[str]:
+    """Names of the folders with libraries for certain processors; they do not nest."""
+    parent = tree.real(f"{folder}/{_HWCAPS}", last=True)
+    found = []
+    for node in tree.children(parent):
+        name = node.path[len(parent) + 1 :]
+        target = tree.resolve(node.path) if "/" not in name else None
+        if target is not None and target.kind is Type.DIRECTORY and name.isprintable():
+            found.append(name)
+    return sorted(found)
 
 
 def _libraries(tree: Tree, folder: str, abi: _Abi) -> list[Library]:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import shutil
-import struct
 import subprocess
 from itertools import pairwise
 
@@ -10,34 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elf_files import elf
+from loader_cache import parse
 from plimsoll.apk.tarfmt import Type
 from plimsoll.arch import Arch
 from plimsoll.builder.ldcache import Library, _rank, add_loader_cache, encode
 from plimsoll.builder.tree import Tree
 from shared_data import shared
 
-
-def parse(data: bytes, order: str = "<"):
-    """Entries (flags, name, path) and the extension's text."""
-    magic, count, strings, flags, extension = struct.unpack_from(f"{order}20sIIB3xI", data)
-    assert magic == b"glibc-ld.so.cache1.1"
-    assert flags == (2 if order == "<" else 3)
-
-    def text(place):
-        assert 48 + 24 * count <= place < 48 + 24 * count + strings
-        return data[place : data.index(b"\0", place)].decode()
-
-    rows = []
-    for number in range(count):
-        flag, key, value, system, hwcap = struct.unpack_from(
-            f"{order}iIIIQ", data, 48 + 24 * number
-        )
-        assert (system, hwcap) == (0, 0)
-        rows.append((flag, text(key), text(value)))
-    mark, sections, tag, _, place, size = struct.unpack_from(f"{order}6I", data, extension)
-    assert (mark, sections, tag) == (0xEAA42174, 1, 0)
-    assert place + size == len(data)
-    return rows, data[place : place + size]
+LDCONFIG = shutil.which("ldconfig", path="/sbin:/usr/sbin")
 
 
 def test_order_and_flags_of_a_real_cache():
@@ -129,13 +108,44 @@ def test_an_include_that_includes_itself_ends():
     assert tree.nodes["etc/ld.so.cache"].kind is Type.FILE
 
 
-@pytest.mark.skipif(shutil.which("ldconfig", path="/sbin:/usr/sbin") is None, reason="no ldconfig")
+@pytest.mark.parametrize(
+    ("arch", "machine", "bits", "big"),
+    [
+        (Arch.AMD64, 62, 64, False),
+        (Arch.ARM64, 183, 64, False),
+        (Arch.PPC64LE, 21, 64, False),
+        (Arch.S390X, 22, 64, True),
+    ],
+)
+def test_libraries_for_certain_processors(arch, machine, bits, big):
+    tree = Tree([])
+    library = elf(machine=machine, bits=bits, big=big, soname="libx.so.1")
+    tree.write("etc/ld.so.conf", b"/opt/lib\n")
+    for folder in ("", "glibc-hwcaps/new/", "glibc-hwcaps/old/", "glibc-hwcaps/new/deep/"):
+        tree.write(f"opt/lib/{folder}libx.so.1", library)
+    tree.symlink("opt/lib/glibc-hwcaps/alias", "old")
+    tree.write("opt/lib/glibc-hwcaps/README", b"")
+    add_loader_cache(tree, arch)
+    rows, _ = parse(tree.content(tree.nodes["etc/ld.so.cache"]), ">" if big else "<")
+    assert [row[1:] for row in rows] == [
+        ("libx.so.1", "/opt/lib/glibc-hwcaps/alias/libx.so.1", "alias"),
+        ("libx.so.1", "/opt/lib/glibc-hwcaps/new/libx.so.1", "new"),
+        ("libx.so.1", "/opt/lib/glibc-hwcaps/old/libx.so.1", "old"),
+        ("libx.so.1", "/opt/lib/libx.so.1"),
+    ]
+    add_loader_cache(tree, arch, hwcaps=False)
+    rows, _ = parse(tree.content(tree.nodes["etc/ld.so.cache"]), ">" if big else "<")
+    assert [row[1:] for row in rows] == [("libx.so.1", "/opt/lib/libx.so.1")]
+
+
+@pytest.mark.skipif(LDCONFIG is None, reason="no ldconfig")
 def test_ldconfig_reads_it(tmp_path):
     names = [Library(f"lib{n}.so.{n}", f"/usr/lib/lib{n}.so.{n}") for n in range(12)]
     path = tmp_path / "cache"
+    names.append(Library("lib1.so.1", "/lib/glibc-hwcaps/x86-64-v3/lib1.so.1", "x86-64-v3"))
     path.write_bytes(encode(names, Arch.AMD64))
-    ldconfig = shutil.which("ldconfig", path="/sbin:/usr/sbin")
-    shown = subprocess.run([ldconfig, "-p", "-C", path], capture_output=True, text=True, check=True)
-    assert "12 libs found" in shown.stdout
+    shown = subprocess.run([LDCONFIG, "-p", "-C", path], capture_output=True, text=True, check=True)
+    assert "13 libs found" in shown.stdout
     assert "lib11.so.11 (libc6,x86-64) => /usr/lib/lib11.so.11" in shown.stdout
+    assert 'lib1.so.1 (libc6,x86-64, hwcap: "x86-64-v3") => /lib/glibc-hwcaps' in shown.stdout
     assert "plimsoll" in shown.stdout
