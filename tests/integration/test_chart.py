@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -152,6 +153,78 @@ def test_cert_manager_needs_an_issuer():
     assert "certManagerIssuer needs a name" in done.stderr
 
 
+CERT_MANAGER = (
+    "webhook.tls.mode=cert-manager",
+    "webhook.tls.certManagerIssuer.name=ours",
+    "webhook.tls.certManagerIssuer.kind=ClusterIssuer",
+    "webhook.pinDigests.enabled=true",
+)
+
+
+def test_cert_manager_makes_the_certificate_and_tells_the_api_server():
+    found = objects(*CERT_MANAGER)
+    certificate = of_kind("Certificate", found)["plimsoll-webhook"]
+    secret = certificate["spec"]["secretName"]
+    assert certificate["spec"]["issuerRef"] == {"name": "ours", "kind": "ClusterIssuer"}
+    service = of_kind("Service", found)["plimsoll-webhook"]["metadata"]
+    assert certificate["spec"]["dnsNames"] == [f"{service['name']}.{service['namespace']}.svc"]
+    place = f"{certificate['metadata']['namespace']}/{certificate['metadata']['name']}"
+    for kind in ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"):
+        metadata = of_kind(kind, found)["plimsoll-webhook"]["metadata"]
+        assert metadata["annotations"] == {"cert-manager.io/inject-ca-from": place}
+    pod = of_kind("Deployment", found)["plimsoll-webhook"]["spec"]["template"]["spec"]
+    mounted = {one["name"]: one["mountPath"] for one in pod["containers"][0]["volumeMounts"]}
+    volumes = {one["name"]: one for one in pod["volumes"]}
+    assert volumes["tls"]["secret"]["secretName"] == secret
+    environment = {one["name"]: one.get("value") for one in pod["containers"][0]["env"]}
+    assert environment["PLIMSOLL_WEBHOOK_TLS_CERT"] == f"{mounted['tls']}/tls.crt"
+    assert environment["PLIMSOLL_WEBHOOK_TLS_KEY"] == f"{mounted['tls']}/tls.key"
+    # Then the webhook needs neither to change its configuration nor to write a Secret.
+    rules = [
+        rule
+        for kind in ("ClusterRole", "Role")
+        for rule in of_kind(kind, found)["plimsoll-webhook"]["rules"]
+    ]
+    assert not any("admissionregistration.k8s.io" in rule["apiGroups"] for rule in rules)
+    secrets = [verb for rule in rules if "secrets" in rule["resources"] for verb in rule["verbs"]]
+    assert secrets == ["get"]
+
+
+def test_the_webhook_has_no_right_that_is_not_asked_for():
+    less = ("webhook.background.enabled=false",)
+    rules = of_kind("ClusterRole", objects(*less))["plimsoll-webhook"]["rules"]
+    resources = {name for rule in rules for name in rule["resources"]}
+    assert not resources & {"pods", "namespaces", "secrets", "policyreports", "reports"}
+    more = of_kind("ClusterRole", objects())["plimsoll-webhook"]["rules"]
+    changing = {
+        name
+        for rule in more
+        for name in rule["resources"]
+        if {"create", "update", "delete", "patch"} & set(rule["verbs"])
+    }
+    assert {name for name in changing if "/" not in name} == {
+        "validatingwebhookconfigurations",
+        "policyreports",
+        "reports",
+    }
+
+
+def test_namespaces_may_be_guarded_unless_they_opt_out():
+    found = objects("webhook.optOut=true")
+    hook = of_kind("ValidatingWebhookConfiguration", found)["plimsoll-webhook"]["webhooks"][0]
+    assert hook["namespaceSelector"]["matchExpressions"][0] == {
+        "key": "policy.plimsoll.dev/exclude",
+        "operator": "NotIn",
+        "values": ["true"],
+    }
+    assert of_kind("ValidatingAdmissionPolicy", found)
+    pod = of_kind("Deployment", found)["plimsoll-webhook"]["spec"]["template"]["spec"]
+    environment = {one["name"]: one.get("value") for one in pod["containers"][0]["env"]}
+    selector = environment["PLIMSOLL_WEBHOOK_NAMESPACE_SELECTOR"]
+    assert selector == "policy.plimsoll.dev/exclude!=true"
+    assert not of_kind("ValidatingAdmissionPolicy", objects("webhook.protectLabels=false"))
+
+
 def test_crds_are_kept_and_optional():
     crds = of_kind("CustomResourceDefinition", objects())
     assert len(crds) >= 4
@@ -160,14 +233,81 @@ def test_crds_are_kept_and_optional():
     assert not of_kind("CustomResourceDefinition", objects("crds.enabled=false"))
 
 
+#: As much of cert-manager's as a certificate of ours uses.
+CERTIFICATES = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "certificates.cert-manager.io"},
+    "spec": {
+        "group": "cert-manager.io",
+        "scope": "Namespaced",
+        "names": {
+            "kind": "Certificate",
+            "plural": "certificates",
+            "singular": "certificate",
+            "listKind": "CertificateList",
+        },
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "schema": {
+                    "openAPIV3Schema": {
+                        "type": "object",
+                        "properties": {
+                            "spec": {
+                                "type": "object",
+                                "required": ["issuerRef", "secretName"],
+                                "properties": {
+                                    "secretName": {"type": "string"},
+                                    "dnsNames": {"type": "array", "items": {"type": "string"}},
+                                    "issuerRef": {
+                                        "type": "object",
+                                        "required": ["name"],
+                                        "properties": {
+                                            name: {"type": "string"}
+                                            for name in ("name", "kind", "group")
+                                        },
+                                    },
+                                    "privateKey": {
+                                        "type": "object",
+                                        "properties": {
+                                            "algorithm": {
+                                                "type": "string",
+                                                "enum": ["RSA", "ECDSA", "Ed25519"],
+                                            },
+                                            "rotationPolicy": {
+                                                "type": "string",
+                                                "enum": ["Never", "Always"],
+                                            },
+                                        },
+                                    },
+                                },
+                            }
+                        },
+                    }
+                },
+            }
+        ],
+    },
+}
+
+
 def test_a_real_api_server_takes_every_object(tmp_path):
     """Strictly: an unknown field anywhere is an error."""
     with control_plane(tmp_path) as plane:
         plane.kubectl("create", "namespace", "plimsoll-system")
-        more = ("insecureRegistries={10.0.0.1:5000}", "trustedHosts={10.0.0.1}")
-        login = "repositories.serve[0].registrySecret=login"
-        text = render(*more, SERVED, WHERE, login).stdout
-        said = plane.kubectl(
-            "apply", "--server-side", "--validate=strict", "-f", "-", stdin=text
-        ).stdout
-    assert said.count("serverside-applied") == len([d for d in yaml.safe_load_all(text) if d])
+        plane.kubectl("apply", "-f", "-", stdin=json.dumps(CERTIFICATES))
+        crd = "crd/certificates.cert-manager.io"
+        plane.kubectl("wait", "--for=condition=Established", crd, "--timeout=30s")
+        for settings in (
+            ("insecureRegistries={10.0.0.1:5000}", "trustedHosts={10.0.0.1}"),
+            (*CERT_MANAGER, "webhook.optOut=true", "webhook.alertsSecret=alerts"),
+        ):
+            text = render(*settings).stdout
+            said = plane.kubectl(
+                "apply", "--server-side", "--validate=strict", "-f", "-", stdin=text
+            ).stdout
+            every = len([d for d in yaml.safe_load_all(text) if d])
+            assert said.count("serverside-applied") == every

@@ -32,7 +32,11 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{/* Which namespaces are guarded; never the release's own. */}}
 {{- define "plimsoll.guarded" -}}
 matchExpressions:
+  {{- if .Values.webhook.optOut }}
+  - {key: {{ .Values.webhook.optOutLabel }}, operator: NotIn, values: ["true"]}
+  {{- else }}
   - {key: {{ .Values.webhook.namespaceLabel }}, operator: In, values: ["true"]}
+  {{- end }}
   - key: kubernetes.io/metadata.name
     operator: NotIn
     values:

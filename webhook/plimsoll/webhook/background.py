@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import structlog
 
@@ -162,10 +163,9 @@ class Background:
             await asyncio.sleep(1 / self._settings.background_rate)
 
     async def _namespaces(self) -> list[str]:
-        label = f"labelSelector={self._settings.namespace_label}%3Dtrue"
-        names = [
-            one["metadata"]["name"] async for one in pages(self._api, "/api/v1/namespaces", label)
-        ]
+        query = urlencode({"labelSelector": self._settings.namespace_selector})
+        every = pages(self._api, "/api/v1/namespaces", query)
+        names = [one["metadata"]["name"] async for one in every]
         exempt = self._settings.exempt_namespaces | {self._api.config.namespace}
         return [name for name in names if name not in exempt]
 

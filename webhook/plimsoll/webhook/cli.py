@@ -8,14 +8,14 @@ from pathlib import Path
 import click
 
 from plimsoll.oci.insecure import insecure_registries
-from plimsoll.webhook.settings import NAMESPACE_LABEL, Settings
+from plimsoll.webhook.settings import Settings
 
 _DEFAULT = Settings()
 
 
 @click.command(
     context_settings={"auto_envvar_prefix": "PLIMSOLL_WEBHOOK", "show_default": True},
-    epilog=f"Namespaces with the label {NAMESPACE_LABEL}=true are guarded.",
+    epilog="Which namespaces are guarded stands in the ValidatingWebhookConfiguration.",
 )
 @click.option("--host", default=_DEFAULT.host, help="Address to listen on.")
 @click.option("--port", default=_DEFAULT.port, help="Port for admission reviews (TLS).")
@@ -67,9 +67,9 @@ _DEFAULT = Settings()
 @click.option("--success-seconds", default=_DEFAULT.success_seconds, help="Memory of passes.")
 @click.option("--failure-seconds", default=_DEFAULT.failure_seconds, help="Memory of failures.")
 @click.option(
-    "--namespace-label",
-    default=_DEFAULT.namespace_label,
-    help="Label of guarded namespaces, for --background.",
+    "--namespace-selector",
+    default=_DEFAULT.namespace_selector,
+    help="Labels of guarded namespaces, for --background.",
 )
 @click.option(
     "--exempt-namespace",
@@ -137,7 +137,7 @@ def webhook(  # noqa: PLR0913  one parameter for each option
     allow_no_authorities: bool,
     success_seconds: float,
     failure_seconds: float,
-    namespace_label: str,
+    namespace_selector: str,
     exempt_namespaces: tuple[str, ...],
     background: bool,
     background_seconds: float,
@@ -179,7 +179,7 @@ def webhook(  # noqa: PLR0913  one parameter for each option
         allow_no_authorities=allow_no_authorities,
         success_seconds=success_seconds,
         failure_seconds=failure_seconds,
-        namespace_label=namespace_label,
+        namespace_selector=namespace_selector,
         exempt_namespaces=frozenset(exempt_namespaces),
         background=background,
         background_seconds=background_seconds,

@@ -54,8 +54,8 @@ class Settings:
     failure_seconds: float = 5.0
     """How long an image that failed is not looked at again."""
 
-    namespace_label: str = NAMESPACE_LABEL
-    """Namespaces with this label and the value ``true`` are guarded; for what runs already."""
+    namespace_selector: str = f"{NAMESPACE_LABEL}=true"
+    """Labels of guarded namespaces; for what runs already."""
 
     exempt_namespaces: frozenset[str] = frozenset()
     """Namespaces that are never guarded, whatever their labels."""
