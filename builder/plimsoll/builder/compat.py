@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from plimsoll.apk.tarfmt import Type
 from plimsoll.apk.tarwrite import END, padding
 from plimsoll.builder.codec import GZIP, PIECE
-from plimsoll.builder.layers import finish, node_header
+from plimsoll.builder.directories import node_header
+from plimsoll.builder.layers import finish
 from plimsoll.builder.node import original
 from plimsoll.builder.segment import Reader, SegmentWriter
 from plimsoll.builder.store import storage_errors

@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import threading
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from plimsoll.apk.tarfmt import Header, Type
-from plimsoll.apk.tarwrite import END, encode_header, padding
+from plimsoll.apk.tarfmt import Type
+from plimsoll.apk.tarwrite import END, padding
 from plimsoll.builder.cache import encode_entry
-from plimsoll.builder.codec import GZIP, PIECE, unpacker
+from plimsoll.builder.codec import GZIP, PIECE
+from plimsoll.builder.digests import digests, digests_alone
+from plimsoll.builder.directories import Directories, node_header
 from plimsoll.builder.layer import Layer
 from plimsoll.builder.node import original
 from plimsoll.builder.segment import Reader, Segment, SegmentWriter
@@ -21,7 +21,6 @@ from plimsoll.builder.store import CorruptEntryError, seal, storage_errors, unse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from concurrent.futures import Future
     from pathlib import Path
 
     from plimsoll.builder.codec import Codec
@@ -52,25 +51,31 @@ def make_layers(
         # On a base image only what is new is in the layer.
         wanted = None if len(numbers) == len(tree.packages) else {*numbers, -1}
         members = _members(tree, sorted(numbers), store, codec)
-        parts = [_directories(tree, wanted, codec), *members, _top(tree, codec)]
-        return [finish(parts, store, codec)]
-    end = Segment.of(END, codec)
+        directories = Directories(tree, codec)
+        first = directories.all() if wanted is None else directories.of(wanted)
+        return [finish([first, *members, _top(tree, codec)], store, codec)]
+    directories, end = Directories(tree, codec), Segment.of(END, codec)
+
+    def layer(group: Sequence[int]) -> Layer:
+        members = _members(tree, group, store, codec)
+        return finish([directories.of(set(group)), *members, end], store, codec, alone=True)
+
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        layers = [
-            pool.submit(
-                finish,
-                [_directories(tree, set(group), codec), *_members(tree, group, store, codec), end],
-                store,
-                codec,
-            )
-            for group in groups
-        ]
-        top = finish([_directories(tree, {-1}, codec), _top(tree, codec)], store, codec)
-        return [*(layer.result() for layer in layers), top]
+        layers = [pool.submit(layer, group) for group in groups]
+        top = finish([directories.of({-1}), _top(tree, codec)], store, codec, alone=True)
+        return [*(made.result() for made in layers), top]
 
 
-def finish(parts: Iterable[Segment], store: Store, codec: Codec = GZIP) -> Layer:
+def finish(
+    parts: Iterable[Segment], store: Store, codec: Codec = GZIP, *, alone: bool = False
+) -> Layer:
     """Hash a layer, unless these very parts were hashed before.
+
+    Args:
+        parts: what it is a concatenation of.
+        store: where digests are kept.
+        codec: how the parts are compressed.
+        alone: use no other thread than this one.
 
     Raises:
         CorruptEntryError: a part from the cache is not what was stored.
@@ -82,57 +87,10 @@ def finish(parts: Iterable[Segment], store: Store, codec: Codec = GZIP) -> Layer
     known = store.get_record("layers", key)
     if known is not None:
         return Layer(known[0], known[1], known[2], members, codec.media_type)
-    diff_id, digest = _digests(segments, codec)
+    diff_id, digest = digests_alone(segments) if alone else digests(segments, codec)
     size = sum(member.size for member in members)
     store.put_record("layers", key, [diff_id, digest, size])
     return Layer(diff_id, digest, size, members, codec.media_type, fresh=True)
-
-
-def _digests(segments: Sequence[Segment], codec: Codec) -> tuple[str, str]:
-    """SHA-256 (hex) of the tar and of the compressed stream, each piece read once.
-
-    Pieces are expanded ahead by other threads: hashing is what cannot be shared out.
-    """
-    tar, stream = hashlib.sha256(), hashlib.sha256()
-    workers = os.cpu_count() or 1
-    ahead: deque[Future[bytes | bytearray]] = deque()
-    own = threading.local()
-
-    def prepare() -> None:
-        own.expand = unpacker(codec.id)
-
-    def expand(piece: bytes, size: int) -> bytes | bytearray:
-        content: bytes | bytearray = own.expand(piece, size)
-        return content
-
-    with ThreadPoolExecutor(workers, "expand", prepare) as pool:
-        for segment in segments:
-            for piece, size in segment.members():
-                ahead.append(pool.submit(expand, piece, size))
-                stream.update(piece)
-                if len(ahead) > 4 * workers:
-                    tar.update(ahead.popleft().result())
-        for future in ahead:
-            tar.update(future.result())
-    return tar.hexdigest(), stream.hexdigest()
-
-
-def _directories(tree: Tree, group: set[int] | None, codec: Codec) -> Segment:
-    """The directories of a layer: all, or those that its packages have or need."""
-    wanted: set[str] = set()
-    if group is not None:
-        for node in tree.nodes.values():
-            if node.package in group or (-1 in group and node.package < 0):
-                path = node.path
-                while path and path not in wanted:
-                    wanted.add(path)
-                    path = path.rpartition("/")[0]
-    out = bytearray()
-    for node in tree.ordered(
-        lambda n: n.kind is Type.DIRECTORY and (group is None or n.path in wanted)
-    ):
-        out += node_header(node)
-    return Segment.of(bytes(out), codec)
 
 
 def _top(tree: Tree, codec: Codec) -> Segment:
@@ -141,27 +99,6 @@ def _top(tree: Tree, codec: Codec) -> Segment:
     for node in tree.ordered(lambda n: n.package < 0 and n.kind is not Type.DIRECTORY):
         out += node_header(node) + node.content + padding(len(node.content))
     return Segment.of(bytes(out + END), codec)
-
-
-def node_header(node: Node, uname: str = "", gname: str = "") -> bytes:
-    """The tar header of a node."""
-    return encode_header(
-        Header(
-            node.path,
-            node.kind,
-            mode=node.mode,
-            uid=node.uid,
-            gid=node.gid,
-            size=node.size if node.kind is Type.FILE else 0,
-            mtime=node.mtime,
-            linkname=node.link,
-            uname=uname,
-            gname=gname,
-            devmajor=node.device[0],
-            devminor=node.device[1],
-            pax=node.entry.pax() if node.entry is not None else {},
-        )
-    )
 
 
 def _members(tree: Tree, numbers: Iterable[int], store: Store, codec: Codec) -> list[Segment]:
