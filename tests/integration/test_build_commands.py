@@ -209,18 +209,22 @@ def test_diff_of_images(desk):
     files = {"usr/bin/app": "new<b>"}
     desk.repository.add("app", files, "1.1-r0", depends=("base",), licenses=("MIT",))
     desk.repository.write()
-    extra = "cmd: b\nenvironment: {A: '<i>'}\n"
+    extra = "cmd: b\nenvironment: {A: '<i>'}\nentrypoint: {command: /bin/app -v}\n"
     desk.run("build", desk.config(extra=extra), "x.example/app:1", str(two))
     found = json.loads(desk.run("diff", "--format", "json", str(one), str(two)))
     assert found["packages"]["changed"]["app"]["version"] == ["1.0-r0", "1.1-r0"]
     assert found["licences"] == {"Apache-2.0": [1, 0], "MIT": [1, 2]}
-    assert found["configuration"]["added"] == {"Env A": {"value": "<i>"}}
+    assert found["configuration"]["added"] == {
+        "Entrypoint": {"value": ["/bin/app", "-v"]},
+        "Env A": {"value": "<i>"},
+    }
     assert found["configuration"]["changed"]["Cmd"]["value"] == [["a"], ["b"]]
     assert "/usr/bin/app2" in found["files"]["removed"]
     assert set(found["files"]["changed"]["/usr/bin/app"]) == {"content", "mode", "size"}
     assert found["size"][0] != found["size"][1]
     text = desk.run("diff", str(one), str(two), "--exit-code", status=1)
-    assert "1.0-r0 → 1.1-r0" in text
+    assert "1.0-r0, licence Apache-2.0 → 1.1-r0, licence MIT" in text
+    assert "+ Entrypoint  /bin/app -v" in text
     page = desk.run("diff", "--format", "html", str(one), str(two))
     assert "&lt;i&gt;" in page
     assert "<i>" not in page

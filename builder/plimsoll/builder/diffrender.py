@@ -12,24 +12,39 @@ if TYPE_CHECKING:
     from plimsoll.builder.diff import Difference, Section
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem}"
-    "table{border-collapse:collapse;width:100%}td{border-top:1px solid #8884;padding:.2rem .5rem;"
-    "vertical-align:top;word-break:break-word}.added{color:#176f2c}.removed{color:#a40e26}"
-    ".changed{color:#7d4e00}@media(prefers-color-scheme:dark){body{background:#111;color:#ddd}"
-    ".added{color:#6fdd8b}.removed{color:#ff8182}.changed{color:#e3b341}}"
-)
-Row = tuple[str, str, str]
+_SIGNS = {"added": "+", "removed": "-", "changed": "~"}
+_STYLE = """
+:root{color-scheme:light dark;--ink:#1c2733;--back:#fff;--line:#8884;--soft:#f4f6f8;
+--added:#176f2c;--removed:#a40e26;--changed:#7d4e00}
+@media(prefers-color-scheme:dark){:root{--ink:#dde5ec;--back:#12171c;--soft:#1d242b;
+--added:#6fdd8b;--removed:#ff8182;--changed:#e3b341}}
+body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;
+color:var(--ink);background:var(--back)}
+h1{font-size:1.5rem}code{font-size:.9em;overflow-wrap:anywhere}
+dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem}dt{font-weight:600}dd{margin:0}
+summary{cursor:pointer;font-size:1.15rem;font-weight:600;margin:1.2rem 0 .4rem}
+summary small{font-weight:400;margin-left:.6rem}
+table{border-collapse:collapse;width:100%;table-layout:fixed}
+th{text-align:left;background:var(--soft)}th,td{border-top:1px solid var(--line);
+padding:.25rem .5rem;vertical-align:top;overflow-wrap:anywhere}th:first-child{width:6rem}
+.added td:first-child,span.added{color:var(--added)}
+.removed td:first-child,span.removed{color:var(--removed)}
+.changed td:first-child,span.changed{color:var(--changed)}
+"""
+#: Kind of change, name, before, after.
+Row = tuple[str, str, str, str]
 
 
 def text(difference: Difference) -> str:
     """One line per difference: ``+`` came, ``-`` went, ``~`` changed."""
-    signs = {"added": "+", "removed": "-", "changed": "~"}
     lines = [f"from {clean(difference.before)}", f"to   {clean(difference.after)}"]
     for title, rows in _sections(difference):
-        if rows:
-            lines += ["", f"{title} ({len(rows)})"]
-            lines += [f"  {signs[kind]} {name}{what and f'  {what}'}" for kind, name, what in rows]
+        if not rows:
+            continue
+        lines += ["", f"{title} ({len(rows)})"]
+        for kind, name, before, after in rows:
+            what = f"{before} → {after}" if kind == "changed" else before or after
+            lines.append(f"  {_SIGNS[kind]} {name}{what and f'  {what}'}")
     if not difference:
         lines += ["", "no difference"]
     return "\n".join(lines)
@@ -39,66 +54,92 @@ def html(difference: Difference) -> str:
     """A page that needs nothing else; every text in it is escaped."""
     parts = [
         '<!doctype html><html lang="en"><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
         (
             '<meta http-equiv="Content-Security-Policy" '
             "content=\"default-src 'none'; style-src 'unsafe-inline'\">"
         ),
         f"<title>Differences</title><style>{_STYLE}</style><h1>Differences</h1>",
-        f"<p>from <code>{escape(clean(difference.before))}</code><br>",
-        f"to <code>{escape(clean(difference.after))}</code></p>",
+        f"<dl><dt>from<dd><code>{escape(clean(difference.before))}</code>",
+        f"<dt>to<dd><code>{escape(clean(difference.after))}</code></dl>",
     ]
     for title, rows in _sections(difference):
         if not rows:
             continue
-        parts.append(f"<h2>{title} ({len(rows)})</h2><table>")
+        counts = [(kind, sum(row[0] == kind for row in rows)) for kind in _SIGNS]
+        told = ", ".join(
+            f'<span class="{kind}">{count} {kind}</span>' for kind, count in counts if count
+        )
+        parts.append(f"<details open><summary>{title}<small>{told}</small></summary>")
+        parts.append("<table><tr><th><th>name<th>before<th>after</tr>")
         parts += [
-            f'<tr class="{kind}"><td>{kind}<td>{escape(name)}<td>{escape(what)}</tr>'
-            for kind, name, what in rows
+            f'<tr class="{row[0]}">' + "".join(f"<td>{escape(cell)}" for cell in row) + "</tr>"
+            for row in rows
         ]
-        parts.append("</table>")
+        parts.append("</table></details>")
     if not difference:
         parts.append("<p>no difference</p>")
     return "\n".join(parts) + "\n"
 
 
+def clean(value: str) -> str:
+    """Without what could steer a terminal or turn the reading direction."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", value)
+
+
 def _sections(difference: Difference) -> Iterator[tuple[str, list[Row]]]:
     yield "Packages", _rows(difference.packages)
-    changed = [
-        ("changed", clean(name), f"{a} → {b} packages")
-        for name, (a, b) in difference.licences.items()
-    ]
-    yield "Licences", changed
+    yield (
+        "Licences",
+        [
+            (
+                "changed" if a and b else "added" if b else "removed",
+                clean(name),
+                _packages(a),
+                _packages(b),
+            )
+            for name, (a, b) in difference.licences.items()
+        ],
+    )
     yield "Configuration", _rows(difference.configuration)
     yield "Files", _rows(difference.files)
     if difference.size is not None and difference.size[0] != difference.size[1]:
         a, b = difference.size
-        yield "Size", [("changed", "compressed layers", f"{a} → {b} bytes ({b - a:+})")]
+        yield "Size", [("changed", "compressed layers", f"{a} bytes", f"{b} bytes ({b - a:+})")]
 
 
 def _rows(section: Section | None) -> list[Row]:
     if section is None:
         return []
-    rows = [("added", clean(n), _values(v)) for n, v in section.added.items()]
-    rows += [("removed", clean(n), _values(v)) for n, v in section.removed.items()]
-    rows += [
-        ("changed", clean(n), ", ".join(_change(k, a, b) for k, (a, b) in fields.items()))
-        for n, fields in section.changed.items()
-    ]
+    rows: list[Row] = [("added", clean(n), "", _values(v)) for n, v in section.added.items()]
+    rows += [("removed", clean(n), _values(v), "") for n, v in section.removed.items()]
+    for name, fields in section.changed.items():
+        before, after = [], []
+        for key, (a, b) in sorted(fields.items(), key=lambda item: item[0] != "version"):
+            if key == "content" and all(re.fullmatch("[0-9a-f]{64}", str(x)) for x in (a, b)):
+                before.append(f"content {str(a)[:12]}")
+                after.append(f"content {str(b)[:12]}")
+                continue
+            label = "" if key in {"version", "value"} else f"{key} "
+            before.append(f"{label}{_shown(a)}")
+            after.append(f"{label}{_shown(b)}")
+        rows.append(("changed", clean(name), ", ".join(before), ", ".join(after)))
     return rows
 
 
 def _values(fields: dict[str, Any]) -> str:
-    shown = [fields.get(key) for key in ("version", "value", "type", "size")]
-    return " ".join(clean(str(value)) for value in shown if value not in {None, ""})
+    shown = [fields.get(key) for key in ("version", "value", "type", "licence")]
+    if fields.get("type") == "file":
+        shown.append(f"{fields.get('size')} bytes")
+    return " ".join(_shown(value) for value in shown if value is not None and value != "")
 
 
-def _change(key: str, before: Any, after: Any) -> str:
-    if key == "content" and all(re.fullmatch("[0-9a-f]{64}", str(x)) for x in (before, after)):
-        return "content"
-    prefix = "" if key in {"version", "value"} else f"{key} "
-    return f"{prefix}{clean(str(before))} → {clean(str(after))}"
+def _packages(count: int) -> str:
+    return "" if not count else "1 package" if count == 1 else f"{count} packages"
 
 
-def clean(value: str) -> str:
-    """Without what could steer a terminal or turn the reading direction."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", value)
+def _shown(value: Any) -> str:
+    """A value as a person would write it; a command line with blanks between its words."""
+    if isinstance(value, list):
+        return clean(" ".join(str(item) for item in value))
+    return clean("nothing" if value is None else str(value))

@@ -68,7 +68,10 @@ function draw() {
     if (!from || !to) continue;
     const x1 = from[0] + WIDTH, y1 = from[1] + HEIGHT / 2, x2 = to[0], y2 = to[1] + HEIGHT / 2;
     const bend = Math.max(40, Math.abs(x2 - x1) / 2);
-    const d = `M${x1},${y1} C${x1 + bend},${y1} ${x2 - bend},${y2} ${x2},${y2}`;
+    // Within a column the line stays on the right side of the boxes.
+    const d = from[0] === to[0]
+      ? `M${x1},${y1} C${x1 + GAP_X},${y1} ${x1 + GAP_X},${y2} ${x1},${y2}`
+      : `M${x1},${y1} C${x1 + bend},${y1} ${x2 - bend},${y2} ${x2},${y2}`;
     const line = element("path", { d, class: "edge" }, layer);
     element("title", {}, line, `${edge.from} needs ${edge.needs}`);
     lines.push([edge, line]);
