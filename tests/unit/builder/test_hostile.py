@@ -189,7 +189,8 @@ def test_differences_can_steer_neither_terminal_nor_browser(name, value):
     assert not any(ord(c) < 32 and c != "\n" or 127 <= ord(c) < 160 for c in shown)  # noqa: RUF021
     page = html(found)
     body = page[page.index("<h1>") :]
-    allowed = {"h1", "h2", "p", "br", "code", "table", "tr", "td"}
+    allowed = {"h1", "dl", "dt", "dd", "p", "code", "details", "summary", "small", "span"}
+    allowed |= {"table", "tr", "th", "td"}
     tags = {part.split(">")[0].strip("/").split(" ")[0] for part in body.split("<")[1:]}
     assert tags <= allowed
 
