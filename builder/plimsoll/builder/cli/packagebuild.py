@@ -13,6 +13,7 @@ import click
 from plimsoll.builder.cli.goflags import GoFlags, Seconds, refused
 from plimsoll.builder.cli.packageoptions import compile_options, load
 from plimsoll.builder.cli.packagesign import read_key
+from plimsoll.builder.cli.packagesources import prepared, source_options
 from plimsoll.builder.cli.packagevalues import (
     check_archs,
     configuration_origin,
@@ -89,6 +90,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @refused("--trace", "there are no traces; --debug prints each command of the steps")
 @click.option("-i", "--interactive", is_flag=True, help="Open a shell where a step failed.")
 @click.option("--network", is_flag=True, help="Let every step use the network, not only fetches.")
+@source_options
 @click.option(
     "--env-file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -186,11 +188,13 @@ async def _build(compiled: list[Compiled], config: Path, options: dict[str, Any]
     engine_settings = Settings(
         cache_dir=options["apk_cache_dir"] or default_cache_dir(),
         ignore_signatures=options["ignore_signatures"],
+        offline=options["offline"],
     )
     async with Engine(engine_settings) as engine:
         for item in compiled:
-            built = await build_package(engine, item, origin, settings)
-            _beside(built, item, origin, options)
+            async with prepared(engine.http, item, settings, options) as (ready, how):
+                built = await build_package(engine, ready, origin, how)
+            _beside(built, ready, origin, options)
             for path in built.packages:
                 click.echo(path)
 

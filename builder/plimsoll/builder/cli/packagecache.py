@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from plimsoll.builder.cli.packageoptions import compile_options, load
+from plimsoll.builder.cli.packagesources import credentials_option, prefetcher, signed_option
 
 if TYPE_CHECKING:
-    from plimsoll.builder.package.compile import Source
+    from plimsoll.builder.package.compile import Compiled
 
 
 @click.command("update-cache")
@@ -25,10 +26,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Where to; give the same folder to 'package build'.",
 )
+@credentials_option
+@signed_option
 def update_cache(config: Path, archs: tuple[str, ...], cache_dir: Path, **options: Any) -> None:
     """Fetch the sources of CONFIG into a folder, so that a build needs no network for them.
 
-    Each file has the name of its checksum; paths are printed on standard output.
+    Each file has the name of its checksum, each Git repository a copy below 'git'; paths are
+    printed on standard output. What is there already is checked and kept.
     """
     from plimsoll.builder.package.compile import compile_package  # noqa: PLC0415  (start-up time)
     from plimsoll.builder.package.library import Library  # noqa: PLC0415
@@ -37,17 +41,24 @@ def update_cache(config: Path, archs: tuple[str, ...], cache_dir: Path, **option
     loaded = load(config, options)
     library = Library(options["pipeline_dirs"])
     chosen = options["build_options"]
-    sources: list[Source] = []
-    for arch in architectures(loaded.config, archs):
-        compiled = compile_package(loaded, library, arch, options=chosen, libc=options["libc"])
-        sources += compiled.sources
-    for path in asyncio.run(_fetch(sources, cache_dir)):
+    compiled = [
+        compile_package(loaded, library, arch, options=chosen, libc=options["libc"])
+        for arch in architectures(loaded.config, archs)
+    ]
+    for path in asyncio.run(_fetch(compiled, cache_dir, options)):
         click.echo(path)
 
 
-async def _fetch(sources: list[Source], folder: Path) -> list[Path]:
-    from plimsoll.builder.package.sources import cache_sources  # noqa: PLC0415  (start-up time)
-    from plimsoll.http import Http  # noqa: PLC0415
+async def _fetch(compiled: list[Compiled], folder: Path, options: dict[str, Any]) -> list[Path]:
+    from plimsoll.http import Http  # noqa: PLC0415  (start-up time)
 
     async with Http() as http:
-        return await cache_sources(http, sources, folder, lambda line: click.echo(line, err=True))
+        get = await asyncio.to_thread(
+            prefetcher, http, folder, options, lambda line: click.echo(line, err=True)
+        )
+        distinct = {
+            (source.uses, *sorted(source.inputs.items())): source
+            for item in compiled
+            for source in (await get.verified(item)).sources
+        }
+        return await get.fetch(list(distinct.values()))

@@ -13,9 +13,10 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from plimsoll.builder.git.errors import GitError
+from plimsoll.http.transport import basic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -126,15 +127,10 @@ class GitCredentials:
         best = max(fitting, key=lambda entry: (len(entry.path), bool(entry.port)), default=None)
         return best.login if best else None
 
-    def store_file(self, url: str) -> str:
-        """The content of a file for Git's ``store`` helper with the one login that a URL needs."""
-        login = self.login(url)
-        if login is None:
-            return ""
-        parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
-        user, password = quote(login.username, safe=""), quote(login.password, safe="")
-        return f"{parts.scheme}://{user}:{password}@{host}\n"
+    def headers(self, url: str) -> dict[str, str]:
+        """The login for a URL as a header of HTTP; nothing where there is none."""
+        login = self.login(url) if urlsplit(url).scheme in _PORTS else None
+        return {"Authorization": basic(login.username, login.password)} if login else {}
 
 
 def _is_local(host: str) -> bool:

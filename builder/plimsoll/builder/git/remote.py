@@ -22,7 +22,6 @@ from plimsoll.builder.git.refs import (
     with_prefix,
 )
 from plimsoll.http import HttpError, NotModified, public_url, retrying
-from plimsoll.http.transport import basic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +79,7 @@ class Remote:
             )
         logins = credentials or GitCredentials()
         asked = repository.rstrip("/")
-        headers = {"Git-Protocol": "version=2", **_authorization(logins, asked)}
+        headers = {"Git-Protocol": "version=2", **logins.headers(asked)}
         try:
             answer = await http.get(asked + _SERVICE, max_size=MAX_ANSWER, headers=headers)
         except HttpError as error:
@@ -196,7 +195,7 @@ class Remote:
             "Git-Protocol": "version=2",
             "Content-Type": "application/x-git-upload-pack-request",
             "Accept": _RESULT,
-            **_authorization(self._credentials, self._base),
+            **self._credentials.headers(self._base),
         }
 
     def _check(self, status: int, kind: str) -> None:
@@ -231,8 +230,3 @@ def _base(answer: Response) -> str:
     if not path.endswith("/info/refs"):
         raise GitError("it redirects to something that is no repository")
     return path.removesuffix("/info/refs")
-
-
-def _authorization(logins: GitCredentials, url: str) -> dict[str, str]:
-    login = logins.login(url)
-    return {"Authorization": basic(login.username, login.password)} if login else {}

@@ -127,7 +127,11 @@ def _source(source: Source) -> dict[str, Any]:
         digests = {"gitCommit": given.get("expected-commit", "")}
         ref = given.get("tag") or given.get("branch") or ""
         uri = f"git+{public_url(given['repository'])}" + (f"@{ref}" if ref else "")
-    return {"uri": uri, "digest": {name: value for name, value in digests.items() if value}}
+    found = {"uri": uri, "digest": {name: value for name, value in digests.items() if value}}
+    if source.signer is not None:
+        signer = source.signer.model_dump(mode="json", by_alias=True)
+        return {**found, "annotations": {"signer": signer}}
+    return found
 
 
 def _sha256(path: Path) -> str:

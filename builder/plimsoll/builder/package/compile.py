@@ -22,6 +22,7 @@ from plimsoll.builder.package.substitute import replace_all
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from plimsoll.api.gitsource import VerifiedSigner
     from plimsoll.api.image import ImageConfiguration
     from plimsoll.arch import Arch
     from plimsoll.builder.package.library import Library, Pipeline
@@ -40,10 +41,12 @@ class Source:
     Attributes:
         uses: ``fetch`` or ``git-checkout``.
         inputs: all inputs with their values.
+        signer: who signed it, where that was required.
     """
 
     uses: str
     inputs: Mapping[str, str]
+    signer: VerifiedSigner | None = None
 
 
 @dataclass(frozen=True, slots=True)

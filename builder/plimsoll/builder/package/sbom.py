@@ -24,6 +24,7 @@ from plimsoll.builder.spdx import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from plimsoll.api.gitsource import VerifiedSigner
     from plimsoll.builder.package.compile import Source
     from plimsoll.builder.vendored.model import Component
 
@@ -100,7 +101,10 @@ def package_sbom(
         relate("DESCRIBED_BY", _configuration(origin, licences, supplier))
     for number, source in enumerate(sources):
         make = _git if source.uses == "git-checkout" else _archive
-        relate("GENERATED_FROM", make(source.inputs, number, about, main["licenseDeclared"]))
+        package = make(source.inputs, number, about, main["licenseDeclared"])
+        if source.signer is not None:
+            package["sourceInfo"] = signed_by(source.signer)
+        relate("GENERATED_FROM", package)
     for component in components:
         package = _component(component)
         if package["SPDXID"] not in {known["SPDXID"] for known in packages}:
@@ -131,6 +135,14 @@ def package_sbom(
         f"{NAMESPACE}/{element(name).removeprefix('SPDXRef-')}-{digest[:32]}"
     )
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def signed_by(signer: VerifiedSigner) -> str:
+    """A sentence about who signed a source."""
+    return (
+        f"The {signer.object} {signer.id} (commit {signer.commit}) is signed by {signer.name} "
+        f"({signer.signature} {signer.key}); verified before the build."
+    )
 
 
 def element(*parts: str) -> str:

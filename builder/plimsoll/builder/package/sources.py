@@ -11,7 +11,7 @@ from plimsoll.builder.concurrently import run_all
 from plimsoll.builder.store import storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from plimsoll.builder.package.compile import Source
@@ -23,11 +23,22 @@ _PARALLEL = 4
 
 
 async def cache_sources(
-    http: Http, sources: Iterable[Source], folder: Path, say: Callable[[str], None]
+    http: Http,
+    sources: Iterable[Source],
+    folder: Path,
+    say: Callable[[str], None],
+    headers: Callable[[str], Mapping[str, str]] | None = None,
 ) -> list[Path]:
     """Fetch what ``fetch`` steps would fetch, each under its checksum.
 
     What is there already is checked and kept.
+
+    Args:
+        http: the client.
+        sources: what steps fetch.
+        folder: of files by checksum.
+        say: gets what happens.
+        headers: those to send to a URL, such as a login for its host.
 
     Returns:
         The files, one for each distinct source.
@@ -47,7 +58,8 @@ async def cache_sources(
                 say(f"{uri}: there already")
                 return path
             say(f"{uri}: fetching")
-            await http.download(uri, path, max_size=MAX_SOURCE, digest=digest)
+            more = headers(uri) if headers else None
+            await http.download(uri, path, max_size=MAX_SOURCE, digest=digest, headers=more)
             return path
 
     return await run_all(one(digest, uri) for digest, uri in wanted.items())
