@@ -13,6 +13,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "build": (f"{_HERE}.packagebuild:build", "Build packages from a configuration."),
     "bump": (f"{_HERE}.packagebump:bump", "Write a new version into a configuration."),
     "compile": (f"{_HERE}.packagecompile:compile_", "Show exactly what a build would run."),
+    "convert": (
+        f"{_HERE}.packageconvert:convert",
+        "Write a first configuration of a project.",
+    ),
     "index": (f"{_HERE}.packagesign:index", "Make the index of a repository."),
     "keygen": (f"{_HERE}.packagesign:keygen", "Make a key that signs packages."),
     "license-check": (
