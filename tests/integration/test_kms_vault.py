@@ -19,6 +19,9 @@ from plimsoll.signing.keys import load_public_keys
 from plimsoll.signing.kms.service import KmsError, KmsStatements, open_kms
 from plimsoll.signing.statement import COSIGN_SIGN, build_statement
 from plimsoll.signing.verify import verify_bundle
+from plimsoll.webhook import externals
+from plimsoll.webhook.externals import Externals
+from plimsoll.webhook.needs import Needs
 from registries import distribution_registry
 
 pytestmark = pytest.mark.integration
@@ -153,3 +156,26 @@ def test_images_are_signed_and_verified(bao, tmp_path):
         run(tool("cosign"), "verify", "--key", reference, "--insecure-ignore-tlog=true", image)
         other = bao.key("other")
         assert "not by" in run(PLIMSOLL, "verify", image, "--key", other, status=1)
+
+
+async def test_a_policy_follows_the_versions_of_a_key(monkeypatch):
+    monkeypatch.setattr(externals, "KMS_SECONDS", 0.0)
+    wanted = [Needs(kms=frozenset({"hashivault://k", "awskms:///alias/a"}))]
+    with openbao() as bao:
+        kept = Externals("own", environ=bao.environ)
+        await kept.update(wanted)
+        assert "no key k" in kept.kms["hashivault://k"].fault
+        assert "nothing here speaks" in kept.kms["awskms:///alias/a"].fault
+        bao.key("k")
+        await kept.update(wanted)
+        first = kept.kms["hashivault://k"].pem
+        assert first.count(b"BEGIN") == 1
+        bao.ask("POST", "transit/keys/k/rotate")
+        await kept.update(wanted)
+        both = kept.kms["hashivault://k"].pem
+        assert both.endswith(first)
+        assert both.count(b"BEGIN") == 2
+    await kept.update(wanted)
+    assert kept.kms["hashivault://k"].pem == both, "the last good ones"
+    await kept.update([])
+    assert kept.kms == {}

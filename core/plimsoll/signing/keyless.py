@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,6 +23,7 @@ from plimsoll.signing.rekor import LogEntry, verify_entry
 from plimsoll.signing.timestamp import VerifiedTime, verify_timestamps
 
 if TYPE_CHECKING:
+    from plimsoll.signing.keys import HashName
     from plimsoll.signing.results import Identity
     from plimsoll.signing.trustroot import TrustRoot
 
@@ -95,6 +96,9 @@ class KeylessAuthority:
     require_sct: bool = True
     """Demand that a certificate transparency log vouches for the certificate."""
 
+    hash_algorithm: HashName | None = None
+    """The only hash that signatures may be made over. Default: what fits the certificate's key."""
+
     def identify(self, signed: Signed) -> Identity:
         """See ``Authority.identify``."""
         if not signed.material.certificates:
@@ -104,6 +108,8 @@ class KeylessAuthority:
         if any(one.issuer == one.subject for one in bundled[1:]):
             raise RejectedError("the chain that came with it contains a root certificate")
         key = certificate_key(leaf)
+        if self.hash_algorithm is not None:
+            key = replace(key, hash_algorithms=(self.hash_algorithm,))
         check_leaf(leaf)
         KeyAuthority((key,)).signer(signed)
         times = self.witnesses.times(signed, key.der, leaf.public_bytes(Encoding.DER))

@@ -164,10 +164,46 @@ def test_tests_of_the_threat_model_exist():
     assert [f"{file}::{name}" for file, name in ids if name not in known[file]] == []
 
 
+#: What went wrong in other projects of this kind.
+ADVISORIES = [
+    "CVE-2022-23649",
+    "CVE-2022-35929",
+    "CVE-2022-35930",
+    "CVE-2022-36056",
+    "CVE-2022-47633",
+    "CVE-2023-33957",
+    "CVE-2023-33959",
+    "CVE-2023-34091",
+    "CVE-2023-46737",
+    "CVE-2023-47630",
+    "CVE-2024-29902",
+    "CVE-2024-48921",
+    "CVE-2025-27403",
+    "CVE-2025-29778",
+    "CVE-2025-46342",
+    "CVE-2026-22039",
+    "CVE-2026-22703",
+    "CVE-2026-24122",
+    "CVE-2026-39395",
+    "CVE-2026-39984",
+    "CVE-2026-41323",
+    "CVE-2026-4789",
+    "GHSA-cq38-jh5f-37mq",
+    "GHSA-fx35-mq7g-6g98",
+    "GHSA-wqqc-jjcq-vfxm",
+]
+
+
+def test_every_advisory_of_others_has_a_row():
+    text = (DOCS / "threat-model.md").read_text().partition("## Advisories of others")[2]
+    table = text.partition("\n## ")[0]
+    assert [one for one in ADVISORIES if one not in table] == []
+
+
 def test_every_threat_has_a_defence_and_a_test():
     text = (DOCS / "threat-model.md").read_text()
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    bodies = [row for row in rows if not row.startswith(("| threat |", "|---"))]
+    bodies = [row for row in rows if not row.startswith(("| threat |", "| advisory |", "|---"))]
     assert len(bodies) > 50
     for row in bodies:
         threat, defence, tests = (cell.strip() for cell in row.strip("|").split(" | "))

@@ -315,6 +315,7 @@ def test_a_repository_signed_by_somebody_else_is_refused(sigstore):
         ("root", "?", "root is no base64"),
         ("root", pem_text(b"{}"), "the TUF repository cannot be used"),
         ("trustedRootTarget", "other.json", "has no target other.json"),
+        ("targets", "elsewhere", "the TUF repository cannot be used"),
     ],
 )
 def test_a_broken_repository_says_why(field, value, text):
@@ -403,6 +404,33 @@ async def test_a_root_that_cannot_be_fetched_refuses_and_says_so(mirror):
     loaded = await load_root({"remote": {"root": made.root, "mirror": mirror.url}})
     assert loaded.root is None
     assert "could not be fetched" in loaded.fault
+
+
+@pytest.mark.parametrize(
+    ("place", "good"),
+    [
+        ({}, True),
+        ({"targets": "targets", "trustedRootTarget": "trusted_root.json"}, True),
+        ({"targets": "elsewhere"}, False),
+        ({"trustedRootTarget": "other.json"}, False),
+    ],
+)
+async def test_where_the_target_of_a_remote_root_is(mirror, sigstore, place, good):
+    made = TufRepository(sigstore.trusted_root())
+    mirror.files = made.files()
+    loaded = await load_root({"remote": {"root": made.root, "mirror": mirror.url, **place}})
+    assert (loaded.root is not None) == good, loaded.fault
+
+
+@pytest.mark.parametrize("kind", ["tLogs", "ctLogs"])
+@pytest.mark.parametrize(("name", "good"), [("sha-256", True), ("sha-512", False)])
+def test_hashes_of_logs(sigstore, kind, name, good):
+    spec = keys_spec(sigstore)
+    for log in spec["sigstoreKeys"][kind]:
+        log["hashAlgorithm"] = name
+    loaded = load(spec)
+    assert (loaded.root is not None) == good
+    assert good or "hashAlgorithm" in loaded.fault
 
 
 async def test_local_roots_ask_no_network(mirror, sigstore):

@@ -108,6 +108,7 @@ class AuthorityCompiler:
             witnesses=self._witnesses(authority, root),
             identity=_AnyOf(tuple(rules)),
             require_sct=not keyless.insecure_ignore_sct,
+            hash_algorithm=keyless.ca_cert.hash_algorithm if keyless.ca_cert is not None else None,
         )
 
     def _witnesses(self, authority: Authority, root: TrustRoot) -> Witnesses:

@@ -101,7 +101,7 @@ class Externals:
         missing = [(url, one) for url, one in wanted.items() if one not in found]
         if missing:
             async with Http(retry=NO_RETRY, allow_private=False) as http:
-                texts = await asyncio.gather(*(_fetch(http, *pair) for pair in missing))
+                texts = await asyncio.gather(*(fetch_text(http, *pair) for pair in missing))
             found |= dict(zip((one for _, one in missing), texts, strict=True))
         return found
 
@@ -131,7 +131,8 @@ class Externals:
             return KmsKey(fault=str(error))
 
 
-async def _fetch(http: Http, url: str, checksum: str) -> RemoteText:
+async def fetch_text(http: Http, url: str, checksum: str) -> RemoteText:
+    """The text behind a URL, if it has the SHA-256 (hex)."""
     try:
         async with asyncio.timeout(_ROUND_SECONDS):
             data = await http.get_bytes(url, max_size=RULE_LIMIT)

@@ -186,7 +186,7 @@ def compile_policy(  # noqa: PLR0913  surroundings, by name
     rules: dict[str, CompiledRule] = {}
     for path, text in () if faults else rules_of(model):
         try:
-            rules[path] = ruler.compile(text)
+            rules[path] = ruler.compile(text, of_attestation=path != "spec.policy")
         except ValueError as error:
             faults.append(f"{path}{error}")
     for index, authority in enumerate(model.authorities or []):

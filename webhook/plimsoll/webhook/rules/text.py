@@ -87,13 +87,29 @@ class RuleCompiler:
     texts: Texts = field(default_factory=Texts)
     used: list[str] = field(default_factory=list)
 
-    def compile(self, rule: PolicyText) -> CompiledRule:
+    def compile(self, rule: PolicyText, *, of_attestation: bool = False) -> CompiledRule:
         """The rule.
+
+        Args:
+            rule: as the policy has it.
+            of_attestation: it is asked about a statement, and told nothing else.
 
         Raises:
             ValueError: what is wrong, to follow the rule's path.
         """
         language = rule.type or "cel"
+        asked = [
+            name
+            for name, value in (
+                ("fetchConfigFile", rule.fetch_config_file),
+                ("includeSpec", rule.include_spec),
+                ("includeObjectMeta", rule.include_object_meta),
+                ("includeTypeMeta", rule.include_type_meta),
+            )
+            if value
+        ]
+        if of_attestation and asked:
+            raise ValueError(f".{asked[0]}: only spec.policy is told that")
         if self.engines is None:
             raise ValueError(f": rules in {language} are not evaluated here")
         if fault := self.engines.lack(language):
