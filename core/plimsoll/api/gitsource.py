@@ -10,10 +10,8 @@ from plimsoll.api.authority import Identity
 from plimsoll.api.base import Model, StrictModel
 from plimsoll.api.meta import LocalReference, cel, listed_by
 
-GitUrl = Annotated[
-    str, StringConstraints(max_length=2048, pattern=r"^(https?|ssh)://([A-Za-z0-9._-]+@)?[^\s@]+$")
-]
-"""URL of a repository: https, http or ssh, without a password."""
+GitUrl = Annotated[str, StringConstraints(max_length=2048, pattern=r"^https?://[^\s@]+$")]
+"""URL of a repository: https or http, without a login."""
 
 RefName = Annotated[
     str,

@@ -94,8 +94,9 @@ class Signers:
         armored, message = signed.signature, signed.payload
         if armored.startswith(b"-----BEGIN SSH "):
             signature = read_signature(armored)
-            verify_signature(signature, message, NAMESPACE)
+            # Whose key it is first: a stranger's, of whatever size, is not worth the arithmetic.
             name = signer_of(signature.key, self.ssh, NAMESPACE, signed.time)
+            verify_signature(signature, message, NAMESPACE)
             return "ssh", name, fingerprint(signature.key)
         if armored.startswith(b"-----BEGIN PGP SIGNATURE"):
             found = openpgp.verify(armored, message, self.openpgp_keys)
