@@ -196,6 +196,8 @@ def test_failure_withdrawal_retention_and_keys(builds):
     builds.configurations["good"] = config("good", version="1.1")
     assert builds.all() == ["good-1.1-r0"]
     assert {"good-1.0-r0", "good-1.1-r0"} <= set(versions(builds))
+    # Its guest has the packages of an earlier one, so nothing was composed.
+    assert any("the guest is there already" in text for text in builds.log)
     builds.options["withdrawn"] = ["good=1.1-r0"]
     plan = builds.plan()
     assert (plan["publish"], plan["ready"]) == (["amd64"], [])
@@ -230,6 +232,22 @@ def test_failure_withdrawal_retention_and_keys(builds):
     builds.key = old
     with pytest.raises(StepFailedError, match="IndexVerificationFailed"):
         builds.plan()
+
+
+def test_a_package_must_have_a_test_before_it_is_built(builds):
+    builds.configurations = {"a": config("a")}
+    builds.options["requireTests"] = True
+    with pytest.raises(StepFailedError, match=r"TestMissing.*no test: a"):
+        builds.prepare(builds.plan(), "a")
+
+
+def test_a_guest_must_have_a_shell(builds):
+    builds.configurations = {"a": config("a", packages="coreutils")}
+    with pytest.raises(StepFailedError, match="the guest has no shell"):
+        builds.prepare(builds.plan(), "a")
+    builds.configurations = {"a": config("a", packages="nonsense")}
+    with pytest.raises(StepFailedError, match="nonsense"):
+        builds.prepare(builds.plan(), "a")
 
 
 def _has_file(builds, name):

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plimsoll.api.gitsource import VerifiedSigner
 from plimsoll.api.packagesteps import PackageCollectResult
 from plimsoll.builder.package.emit import Emission, emit
+from plimsoll.builder.package.prefetch import with_signers
 from plimsoll.builder.package.sbom import Origin
 from plimsoll.builder.package.show import to_yaml
 from plimsoll.builder.package.workspace import outputs
@@ -88,6 +90,10 @@ async def collect_package(  # noqa: PLR0913, PLR0917  (what it is about, and fro
         compiled = await asyncio.to_thread(planned.compile, request)
         untested = check_tests(compiled, request, engine.events.say)
         made = await pull_guest(storage, guest)
+        compiled = with_signers(
+            compiled,
+            {url: VerifiedSigner.model_validate(one) for url, one in made.signers.items()},
+        )
         snapshot = await read_snapshot(storage, arch, request.keys)
         with tempfile.TemporaryDirectory(
             prefix="plimsoll-collect-", ignore_cleanup_errors=True
@@ -226,6 +232,7 @@ async def _record(  # noqa: PLR0913, PLR0917  (what it is about)
         links={s: base for s, base in made.bases.items() if s in needed and s not in new},
         packages=emitted.packages,
         guest=guest,
+        base=made.base,
         guest_packages=made.packages,
         sources=[{"uses": s.uses, **s.inputs} for s in compiled.sources],
         findings=emitted.findings[:_MAX_FINDINGS],

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from plimsoll.api.steps import RepositorySource
 from plimsoll.apk.tarfmt import Header, Type
 from plimsoll.apk.tarwrite import END, encode_header, padding
 from plimsoll.builder.codec import GZIP
 from plimsoll.builder.layers import finish
-from plimsoll.builder.ociimage import image_config, image_manifest
 from plimsoll.builder.package.load import BUILD_ID, CACHE, HOME
-from plimsoll.builder.package.runner import RunnerError
-from plimsoll.builder.package.script import SHELLS
-from plimsoll.builder.publish import push_image
 from plimsoll.builder.sca.libraries import library_versions
 from plimsoll.builder.segment import SegmentWriter
-from plimsoll.builder.steps.packagescript import FOLDER, PROGRAM
+from plimsoll.builder.steps.packagebase import base_guest, push_with_layer
+from plimsoll.builder.steps.packagescript import FOLDER
 from plimsoll.builder.steps.packagetar import scan, stream
 from plimsoll.builder.store import storage_errors
 
@@ -26,12 +24,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plimsoll.api.image import ImageConfiguration
-    from plimsoll.api.steps import RepositorySource
+    from plimsoll.api.packagesteps import PackageRequest
     from plimsoll.arch import Arch
     from plimsoll.builder.engine import Engine
     from plimsoll.builder.layer import Layer
     from plimsoll.builder.lock import Lock
-    from plimsoll.builder.ociimage import ArchImage
+    from plimsoll.builder.steps.packagebase import BaseGuest
     from plimsoll.builder.steps.packagecommon import Storage
     from plimsoll.oci.model import Descriptor
 
@@ -57,16 +55,27 @@ class Workspace:
 
 @dataclass(frozen=True, slots=True)
 class GuestImage:
-    """A guest as an image.
+    """A guest in the registry.
 
     Attributes:
+        image: its manifest.
+        base: the guest without the workspace.
+        lock: its packages.
         libraries: soname → version of the package that offers it.
+        user: who its program runs as.
     """
 
-    image: ArchImage
+    image: Descriptor
+    base: BaseGuest
     lock: Lock
     libraries: dict[str, str]
     user: int
+
+
+def repositories_of(request: PackageRequest, *, published: bool) -> list[RepositorySource]:
+    """Where a guest's packages come from: the repositories given, and this one once it exists."""
+    own = RepositorySource(url=f"oci://{request.storage}", keys=request.keys)
+    return [*request.repositories, *([own] if published else [])]
 
 
 def user_of(config: ImageConfiguration) -> int:
@@ -74,84 +83,56 @@ def user_of(config: ImageConfiguration) -> int:
     return 0 if config.accounts.run_as in {"0", "root"} else BUILD_ID
 
 
-async def compose_guest(
+async def push_guest(  # noqa: PLR0913  (what it is made of, and where)
     engine: Engine,
+    storage: Storage,
     config: ImageConfiguration,
     arch: Arch,
+    *,
     sources: Sequence[RepositorySource],
     workspace: Workspace,
+    known: Mapping[str, str] | None = None,
 ) -> GuestImage:
-    """Resolve and compose a guest with a workspace.
+    """Resolve and compose a guest with a workspace, and push it by digest.
+
+    Args:
+        engine: composes it.
+        storage: where it goes.
+        config: its configuration.
+        arch: architecture.
+        sources: further repositories.
+        workspace: what is added.
+        known: guests without workspaces that may be there already; see ``base_guest``.
 
     Raises:
         UnsatisfiableError: its packages do not go together.
         RunnerError: it has no shell.
-        Error: a package cannot be had or trusted.
+        Error: a package cannot be had or trusted, or the registry fails.
     """
     engine.logins.strip_sources(sources)
     lock, resolutions = await engine.resolve(config, [arch], list(sources))
     chosen = [item.entry for item in resolutions[arch].packages]
+    base = await base_guest(engine, storage, config, lock, arch, known or {})
+    layer = await asyncio.to_thread(_layer, engine, workspace, user_of(config))
+    blob = await _push_layer(engine, storage, layer)
     user = user_of(config)
-
-    async def once() -> ArchImage:
-        image = await engine.build(config, lock, arch, name="guest")
-        shell = await _shell(engine, lock)
-        layer = await asyncio.to_thread(_layer, engine, workspace, user)
-        return _with_layer(image, config, layer, user, shell)
-
-    image = await engine.repairing(once)
     return GuestImage(
-        image,
+        await push_with_layer(storage, base, layer, blob, user),
+        base,
         lock,
         dict(library_versions((entry.version, entry.provides) for entry in chosen)),
         user,
     )
 
 
-async def push_guest(engine: Engine, storage: Storage, guest: GuestImage) -> Descriptor:
-    """Push a guest by digest.
-
-    Raises:
-        RegistryError: the registry does not take it.
-    """
-    return await push_image(storage.registry, storage.repository, guest.image, engine.store)
-
-
-async def _shell(engine: Engine, lock: Lock) -> Sequence[str]:
-    """What runs the program: the first shell that the guest has.
-
-    Raises:
-        RunnerError: it has none.
-    """
-    packages = await engine.packages(lock)
-    found = {entry.path for package in packages.values() for entry in package.entries}
-    for shell in SHELLS:
-        path = shell[0].strip("/")
-        if path in found or f"usr/{path}" in found:
-            return shell
-    raise RunnerError(
-        "the guest has no shell", hint="add busybox or bash to environment.contents.packages"
-    )
-
-
-def _with_layer(
-    image: ArchImage, config: ImageConfiguration, layer: Layer, user: int, shell: Sequence[str]
-) -> ArchImage:
-    layers = (*image.layers, layer)
-    run = config.model_copy(
-        update={
-            "entrypoint": config.entrypoint.model_copy(
-                update={"command": " ".join((*shell, PROGRAM)), "shell_fragment": "", "type": ""}
-            ),
-            "cmd": "",
-            "work_dir": "/",
-        }
-    )
-    document = image_config(
-        run, image.arch, layers, user=f"{user}:{user}", created=image.created, labels={}
-    )
-    manifest = image_manifest(document, layers, {})
-    return replace(image, config=document, manifest=manifest, layers=layers)
+async def _push_layer(engine: Engine, storage: Storage, layer: Layer) -> Descriptor:
+    part = engine.store.scratch() / "layer"
+    try:
+        with storage_errors("preparing the workspace for upload"):
+            await asyncio.to_thread(layer.write_to, part)
+        return await storage.registry.push_blob(storage.repository, part, layer.media_type)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _layer(engine: Engine, workspace: Workspace, user: int) -> Layer:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Retired packages that are remembered; their epochs are not used again.
 MAX_RETIRED = 20_000
+#: Guests that are remembered for the next builds.
+MAX_GUESTS = 64
 
 
 def expected_signers(request: PackageRequest) -> set[str]:
@@ -125,7 +127,12 @@ def with_build(state: State, record: BuildRecord, artifact: str, now: datetime) 
         abi=abi,
         built=_time(now),
     )
-    return state.model_copy(update={"origins": {**state.origins, record.name: one}})
+    guests = state.guests
+    if record.base is not None:
+        others = [guest for guest in guests if guest.key != record.base.key]
+        guests = [record.base, *others][:MAX_GUESTS]
+    update = {"origins": {**state.origins, record.name: one}, "guests": guests}
+    return state.model_copy(update=update)
 
 
 def signed_index(

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plimsoll.api.packagesteps import OUTPUT_FOLDER, PackagePrepareResult
-from plimsoll.api.steps import RepositorySource
 from plimsoll.builder.package.sources import cache_sources
 from plimsoll.builder.package.workspace import copy_sources
 from plimsoll.builder.steps.common import RequestError
 from plimsoll.builder.steps.packagecommon import Storage, storage_registry
 from plimsoll.builder.steps.packagefiles import write_folder
 from plimsoll.builder.steps.packagegit import GitMirrors
-from plimsoll.builder.steps.packageguest import Workspace, compose_guest, push_guest
+from plimsoll.builder.steps.packageguest import Workspace, push_guest, repositories_of
 from plimsoll.builder.steps.packagerecord import (
     GUEST_TYPE,
     GuestPackage,
@@ -27,7 +26,8 @@ from plimsoll.builder.steps.packagerecord import (
     pull_planned,
 )
 from plimsoll.builder.steps.packagescript import program
-from plimsoll.builder.steps.packagestate import read_snapshot
+from plimsoll.builder.steps.packagestate import KnownGuest, read_snapshot
+from plimsoll.builder.steps.packagetests import check_tests
 from plimsoll.oci.registry import Artifact
 
 if TYPE_CHECKING:
@@ -47,28 +47,32 @@ async def prepare_package(
 
     Raises:
         RequestError: the plan does not have the package, or it cannot be built without network.
+        MissingTestError: a package has no test and must have one.
         Error: a source, a package or the registry fails.
     """
     async with storage_registry(request) as registry:
         storage = Storage(registry, request)
         planned = await pull_planned(storage, plan, name, arch)
         compiled = await asyncio.to_thread(planned.compile, request)
+        check_tests(compiled, request, engine.events.say)
         snapshot = await read_snapshot(storage, arch, request.keys)
         with tempfile.TemporaryDirectory(prefix="plimsoll-prepare-") as folder:
             mirrors = GitMirrors(engine.http, Path(folder) / "cache/git", request)
             workspace = await _workspace(engine, request, planned, compiled, mirrors, Path(folder))
-            guest = await compose_guest(
+            guest = await push_guest(
                 engine,
+                storage,
                 compiled.guest,
                 arch,
-                repositories_of(request, published=bool(snapshot.manifest)),
-                workspace,
+                sources=repositories_of(request, published=bool(snapshot.manifest)),
+                workspace=workspace,
+                known={one.key: one.digest for one in snapshot.state.guests},
             )
-            pushed = await push_guest(engine, storage, guest)
         bases = {soname: abi.base for soname, abi in snapshot.state.abi().items()}
         record = GuestRecord(
             name=name,
             arch=arch.oci,
+            base=KnownGuest(key=guest.base.key, digest=guest.base.digest),
             libraries=guest.libraries,
             bases=bases,
             packages=[
@@ -82,25 +86,19 @@ async def prepare_package(
         )
         await registry.attach(
             storage.repository,
-            pushed,
+            guest.image,
             artifact_type=GUEST_TYPE,
             layers=[Artifact(GUEST_TYPE, record.model_dump_json().encode())],
         )
     package = compiled.config.package
     return PackagePrepareResult(
-        guest=pushed.digest,
+        guest=guest.image.digest,
         user=guest.user,
         token=secrets.token_hex(16),
         network=request.network,
         timeout=package.timeout,
         resources=_resources(compiled),
     )
-
-
-def repositories_of(request: PackageRequest, *, published: bool) -> list[RepositorySource]:
-    """Where a guest's packages come from: the repositories given, and this one once it exists."""
-    own = RepositorySource(url=f"oci://{request.storage}", keys=request.keys)
-    return [*request.repositories, *([own] if published else [])]
 
 
 def _resources(compiled: Compiled) -> dict[str, str]:
@@ -121,7 +119,9 @@ async def _workspace(  # noqa: PLR0913, PLR0917  (what goes into it)
     await asyncio.to_thread(_copy, planned, files, home)
     if not request.network:
         _check_sources(compiled)
-    await cache_sources(engine.http, compiled.sources, cache, engine.events.say)
+    await cache_sources(
+        engine.http, compiled.sources, cache, engine.events.say, mirrors.headers
+    )
     for source in compiled.sources:
         if source.uses == "git-checkout":
             engine.events.say(f"{source.inputs['repository']}: fetching")

@@ -12,6 +12,7 @@ from plimsoll.builder.steps.common import RequestError
 from plimsoll.builder.steps.packagecommon import MAX_RECORD, Layer
 from plimsoll.builder.steps.packagefiles import MAX_TREE, from_tar, to_tar
 from plimsoll.builder.steps.packageset import Configuration, compiled_for
+from plimsoll.builder.steps.packagestate import KnownGuest
 from plimsoll.oci.model import Manifest
 from plimsoll.oci.strictjson import load_object
 
@@ -92,6 +93,7 @@ class GuestRecord(_Model):
 
     name: str
     arch: str
+    base: KnownGuest
     libraries: dict[str, str]
     """Soname → version of the package that offers it in the guest."""
 
@@ -128,6 +130,7 @@ class BuildRecord(_Model):
     links: dict[str, str] = {}
     packages: list[BuiltPackage]
     guest: str
+    base: KnownGuest | None = None
     guest_packages: list[GuestPackage] = []
     sources: list[dict[str, str]] = []
     findings: list[str] = []

@@ -101,11 +101,23 @@ class Retired(_Model):
     """Its file is gone, or the registry keeps it."""
 
 
+class KnownGuest(_Model):
+    """A guest without workspace that is in the registry."""
+
+    key: str
+    """Hash of all that it is made from."""
+
+    digest: str
+
+
 class State(_Model):
     """All that is remembered of one architecture."""
 
     origins: dict[str, Published] = {}
     retired: list[Retired] = []
+    guests: list[KnownGuest] = []
+    """Those that builds used last, newest first."""
+
     previous: str = ""
     """Digest of the manifest of the index before this one."""
 

@@ -16,8 +16,7 @@ from plimsoll.builder.package.check import MissingTestError
 from plimsoll.builder.package.workspace import copy_sources
 from plimsoll.builder.steps.common import RequestError
 from plimsoll.builder.steps.packagefiles import write_folder
-from plimsoll.builder.steps.packageguest import Workspace, compose_guest, push_guest
-from plimsoll.builder.steps.packageprepare import repositories_of
+from plimsoll.builder.steps.packageguest import Workspace, push_guest, repositories_of
 from plimsoll.builder.steps.packagescript import program
 
 if TYPE_CHECKING:
@@ -106,9 +105,10 @@ async def push_tests(  # noqa: PLR0913, PLR0917  (what it is about)
             home = Path(folder) / "home"
             await asyncio.to_thread(_copy, planned, Path(folder) / "files", home)
             workspace = Workspace(home, None, files)
-            guest = await compose_guest(engine, config, compiled.arch, sources, workspace)
-            image = await push_guest(engine, storage, guest)
-        result.append(PackageTest(name=name, image=image.digest))
+            guest = await push_guest(
+                engine, storage, config, compiled.arch, sources=sources, workspace=workspace
+            )
+        result.append(PackageTest(name=name, image=guest.image.digest))
     return result
 
 
