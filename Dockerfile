@@ -11,6 +11,8 @@ RUN uv build --wheel -o /dist \
  && python -m compileall -q --invalidation-mode unchecked-hash /opt/plimsoll
 
 FROM python:3.13-slim
+# Sources of packages that come from Git are unpacked by git.
+RUN apt-get update && apt-get install -y --no-install-recommends git && rm -rf /var/lib/apt/lists/*
 ENV PYTHONPATH=/opt/plimsoll PYTHONDONTWRITEBYTECODE=1
 COPY --from=build /opt/plimsoll /opt/plimsoll
 RUN ln -s /opt/plimsoll/bin/plimsoll /usr/local/bin/plimsoll
