@@ -173,8 +173,6 @@ def test_from_apply_to_ready_and_a_change(plane, operator, node, namespace):
     assert {"PackagePublished", "PackagesBuilt"} <= {e["reason"] for e in events}
     before = set(node.jobs("build"))
     node.apply({"lib": Recipe(), "tool": Recipe(version=2, needs=("lib",))})
-    # Nobody watches ConfigMaps; the annotation asks for a look now.
-    plane.kubectl("annotate", "prepo", "ours", "-n", namespace, "plimsoll.dev/requested-at=now")
     node.work_until(
         lambda: (
             node.world.published.get(("tool", "amd64")) == node.world.inputs_hash("tool", "amd64")

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _MAX_ANSWER = 64 * 1024 * 1024
 _MAX_EVENT = 4 * 1024 * 1024
 _PAGE = 500
+_JSON = "application/json"
+_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 
 class KubeClient:
@@ -113,18 +115,22 @@ class KubeClient:
         """PATCH by JSON patch (RFC 6902); 409 or 422 tell that a ``test`` failed."""
         return await self._call("PATCH", path, operations, "application/json-patch+json")
 
-    async def watch(self, path: str, *, seconds: int) -> AsyncIterator[dict[str, Any]]:
+    async def watch(
+        self, path: str, *, seconds: int, metadata_only: bool = False
+    ) -> AsyncIterator[dict[str, Any]]:
         """Yield the events of a watch until the server ends it.
 
         Args:
             path: with ``watch=1`` and the rest of the query.
             seconds: when the server will end it; some more without a sign of life is an error.
+            metadata_only: the objects have ``metadata`` and nothing else.
 
         Raises:
             KubeError: refused, broken or silent.
         """
         limits = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=seconds + 30)
-        async with self._request("GET", path, limits=limits) as response:
+        accept = _METADATA if metadata_only else _JSON
+        async with self._request("GET", path, limits=limits, accept=accept) as response:
             if response.status >= 300:
                 raise await _refusal(response, "GET", path)
             pending = bytearray()
@@ -152,7 +158,7 @@ class KubeClient:
             return _object(await _read(response, path), f"{method} {path}")
 
     @asynccontextmanager
-    async def _request(
+    async def _request(  # noqa: PLR0913  what requests differ in
         self,
         method: str,
         path: str,
@@ -160,10 +166,11 @@ class KubeClient:
         kind: str = "",
         *,
         limits: aiohttp.ClientTimeout | None = None,
+        accept: str = _JSON,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None:
             raise RuntimeError("the session is not open")
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": accept}
         if data is not None:
             headers["Content-Type"] = kind
         try:

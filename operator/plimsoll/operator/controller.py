@@ -41,11 +41,13 @@ class Done:
         gone: the object is not there any more.
         requeue_after: look again at the latest then.
         repositories: names of PackageRepos that the object refers to.
+        config_maps: names of ConfigMaps that it refers to.
     """
 
     gone: bool = False
     requeue_after: timedelta | None = None
     repositories: frozenset[str] = frozenset()
+    config_maps: frozenset[str] = frozenset()
 
 
 class ImageBuildController:
@@ -85,7 +87,9 @@ class ImageBuildController:
         await self._recorder.post("ImageBuild", desired.metadata, plan.events, now)
         self._count(desired.status, plan.status)
         names = frozenset(use.name for use in desired.spec.repositories if use.name)
-        return Done(requeue_after=plan.requeue_after, repositories=names)
+        source = desired.spec.image_from
+        maps = frozenset({source.config_map.name} if source is not None else ())
+        return Done(requeue_after=plan.requeue_after, repositories=names, config_maps=maps)
 
     async def _observe(self, desired: ImageBuild, fault: str, refused: str) -> Observed:
         namespace, spec = desired.metadata.namespace, desired.spec

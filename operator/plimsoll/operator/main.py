@@ -16,6 +16,7 @@ from plimsoll.kube.client import KubeClient
 from plimsoll.kube.config import KubeConfig
 from plimsoll.kube.errors import KubeError
 from plimsoll.operator import wiring
+from plimsoll.operator.configmaps import watch_config_maps
 from plimsoll.operator.controller import ImageBuildController
 from plimsoll.operator.follow import Follower, Inspector
 from plimsoll.operator.health import application
@@ -73,11 +74,13 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
         async with _listening(manager, metrics, ready, settings.port):
             await _wait_for_kinds(kube)
             workers = asyncio.create_task(manager.run())
+            maps = asyncio.create_task(watch_config_maps(kube, manager, settings.namespaces))
             try:
                 await _watch(manager, config, settings, workers, ready, stop)
             finally:
                 workers.cancel()
-                await asyncio.gather(workers, return_exceptions=True)
+                maps.cancel()
+                await asyncio.gather(workers, maps, return_exceptions=True)
 
 
 async def _watch(  # noqa: PLR0913, PLR0917  what kopf is started with

@@ -33,7 +33,7 @@ class Controller(Protocol):
 
 
 class Manager:
-    """The queue, its workers, and who refers to which PackageRepo.
+    """The queue, its workers, and who refers to which PackageRepo and ConfigMap.
 
     Args:
         controllers: by kind.
@@ -57,6 +57,7 @@ class Manager:
         self._resync = resync
         self._failures: dict[Key, int] = {}
         self._references: dict[Key, frozenset[str]] = {}
+        self._config_maps: dict[Key, frozenset[str]] = {}
         metrics.queue.set_function(lambda: len(self.queue))
 
     def notice(self, key: Key) -> None:
@@ -69,6 +70,12 @@ class Manager:
         """Something happened to a PackageRepo: those who use it look too."""
         self.notice(Key("PackageRepo", namespace, name))
         for user, names in self._references.items():
+            if user.namespace == namespace and name in names:
+                self.queue.add(user)
+
+    def notice_config_map(self, namespace: str, name: str) -> None:
+        """Something happened to a ConfigMap: those who use it look."""
+        for user, names in self._config_maps.items():
             if user.namespace == namespace and name in names:
                 self.queue.add(user)
 
@@ -113,8 +120,10 @@ class Manager:
     def _after(self, key: Key, done: Done) -> None:
         if done.gone:
             self._references.pop(key, None)
+            self._config_maps.pop(key, None)
             return
         self._references[key] = done.repositories
+        self._config_maps[key] = done.config_maps
         wait = self._resync * random.uniform(0.9, 1.0)  # noqa: S311  spreads load
         if done.requeue_after is not None:
             wait = min(wait, done.requeue_after.total_seconds())

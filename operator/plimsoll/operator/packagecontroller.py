@@ -75,7 +75,9 @@ class PackageBuilder:
         packages = desired.spec.packages
         uses = packages.repositories if packages is not None else []
         names = frozenset(use.name for use in uses if use.name)
-        return Done(requeue_after=plan.requeue_after, repositories=names)
+        sources = packages.sources if packages is not None else []
+        maps = frozenset(source.config_map.name for source in sources if source.config_map)
+        return Done(requeue_after=plan.requeue_after, repositories=names, config_maps=maps)
 
     async def _observe(self, desired: PackageRepo, fault: str, refused: str) -> PackagesObserved:
         namespace, packages = desired.metadata.namespace, desired.spec.packages

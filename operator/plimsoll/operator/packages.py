@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 #: How soon to look again at a Job whose pod does not start: no event tells why.
 TROUBLE_INTERVAL = timedelta(seconds=10)
-#: How soon to look again at what no watch covers, such as the ConfigMaps of sources.
-UNWATCHED_INTERVAL = timedelta(seconds=30)
+#: How soon to look again at what a watch may have missed, such as the ConfigMaps of sources.
+UNWATCHED_INTERVAL = timedelta(minutes=1)
 
 
 def reconcile_packages(

@@ -105,3 +105,18 @@ async def test_what_is_gone_is_forgotten():
         manager.notice(B)
         await script.until(4)
     assert set(script.calls[2:]) == {Key("PackageRepo", "n", "base"), B}
+
+
+async def test_who_uses_a_changed_config_map_looks_at_once():
+    script = Script(Done(config_maps=frozenset({"image"})), Done())
+    async with running(script) as (manager, _):
+        manager.notice(A)
+        await script.until(1)
+        manager.notice(B)
+        await script.until(2)
+        manager.notice_config_map("n", "other")
+        manager.notice_config_map("elsewhere", "image")
+        manager.notice_config_map("n", "image")
+        await script.until(3)
+        await asyncio.sleep(0)
+    assert script.calls == [A, B, A]
