@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from plimsoll.oci.auth import Credentials
     from plimsoll.signing.privatekey import PrivateKey
     from plimsoll.webhook.rules.engines import Engines
+    from plimsoll.webhook.tracing import Tracing
     from plimsoll.webhook.trust import KnownRoots
 
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -105,25 +106,34 @@ class Webhook:
 
 @contextlib.asynccontextmanager
 async def serving(
-    settings: Settings | None = None, *, environ: Mapping[str, str] | None = None
+    settings: Settings | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    tracing: Tracing | None = None,
 ) -> AsyncIterator[Webhook]:
     """Start the server; everything is let go at the end."""
     chosen = settings or Settings()
     async with contextlib.AsyncExitStack() as stack:
+        metrics = Metrics()
         registries = await stack.enter_async_context(
-            Registries(insecure=chosen.insecure_registries, seconds=chosen.deadline)
+            Registries(
+                insecure=chosen.insecure_registries,
+                seconds=chosen.deadline,
+                observe=metrics.registry_call,
+                tracing=tracing,
+            )
         )
         secrets = PullSecrets(None, OwnLogins(environ or {}))
         verifier = Verifier(chosen, registries, secrets)
         stack.push_async_callback(verifier.close)
         policies = Policies()
-        metrics = Metrics(verifier, policies)
+        metrics.follow(verifier, policies)
         decider = Decider(chosen, policies, verifier, secrets)
         certificate = ServingCertificate()
         identity = renewed(None, ["localhost"], b"", utc_now())
         certificate.use(identity.certificate, identity.key)
         ending = asyncio.Event()
-        handler = AdmissionHandler(decider, metrics)
+        handler = AdmissionHandler(decider, metrics, tracing=tracing)
         app = admission_app(handler, pins=True, ending=ending.is_set)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()

@@ -93,6 +93,12 @@ _DEFAULT = Settings()
     help="Images a second that --background asks registries about.",
 )
 @click.option(
+    "--tracing",
+    default=_DEFAULT.tracing,
+    show_default=False,
+    help="OpenTelemetry collector (OTLP over HTTP) that gets spans; needs plimsoll[tracing].",
+)
+@click.option(
     "--alerts",
     type=click.Path(path_type=Path),
     help="YAML file of receivers who are told of refusals and findings.",
@@ -142,6 +148,7 @@ def webhook(  # noqa: PLR0913  one parameter for each option
     background: bool,
     background_seconds: float,
     background_rate: float,
+    tracing: str,
     alerts: Path | None,
     drain_seconds: float,
     tls_cert: Path | None,
@@ -184,6 +191,7 @@ def webhook(  # noqa: PLR0913  one parameter for each option
         background=background,
         background_seconds=background_seconds,
         background_rate=background_rate,
+        tracing=tracing,
         alerts=alerts,
         drain_seconds=drain_seconds,
         tls_files=None if tls_cert is None or tls_key is None else (tls_cert, tls_key),

@@ -22,14 +22,9 @@ _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 
 
 
 class Metrics:
-    """Counters of one webhook process.
+    """Counters of one webhook process."""
 
-    Args:
-        verifier: asked for its cache at each scrape.
-        source: asked for its policies at each scrape.
-    """
-
-    def __init__(self, verifier: Verifier, source: PolicySource) -> None:
+    def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
         self._requests = Counter(
             "plimsoll_webhook_requests",
@@ -50,6 +45,13 @@ class Metrics:
             ["policy", "verdict"],
             registry=self.registry,
         )
+        self._registry_seconds = Histogram(
+            "plimsoll_webhook_registry_seconds",
+            "Calls of registries: until the answer was read, by its status.",
+            ["result"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
         self._pinned = Counter(
             "plimsoll_webhook_pinned_images",
             "Images of pods that were given the digest that was judged.",
@@ -60,6 +62,9 @@ class Metrics:
 
         self.alerts: Alerts | None = None
         self.registry.register(_Running(self))
+
+    def follow(self, verifier: Verifier, source: PolicySource) -> None:
+        """Ask these at each scrape for their cache and their policies."""
         self.registry.register(_Live(verifier, source))
 
     def count(
@@ -75,6 +80,10 @@ class Metrics:
             self._pinned.inc(pinned)
         for one in decision.verdicts:
             self._policies.labels(one.policy, "passed" if one.passed else "failed").inc()
+
+    def registry_call(self, result: str, seconds: float) -> None:
+        """Count one call of a registry."""
+        self._registry_seconds.labels(result).observe(seconds)
 
     def render(self) -> bytes:
         """The text format."""

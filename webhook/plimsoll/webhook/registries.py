@@ -6,34 +6,85 @@ and a login cannot reach another host.
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Self
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 from plimsoll.http import Http, RetryPolicy, Timeouts
 from plimsoll.oci.registry import Registry
+from plimsoll.webhook.tracing import Tracing
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    import aiohttp
+
     from plimsoll.webhook.access import Access
 
 _CLIENTS = 512
+
+
+class _Observed(Http):
+    """A client that tells of each of its calls."""
+
+    def __init__(
+        self, observe: Callable[[str, float], None], tracing: Tracing, **settings: Any
+    ) -> None:
+        super().__init__(**settings)
+        self._observe = observe
+        self._tracing = tracing
+
+    @asynccontextmanager
+    async def exchange(
+        self, method: str, url: str, **options: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """See ``Http``."""
+        begin, result = time.perf_counter(), "error"
+        parts = urlsplit(url)
+        with self._tracing.span(
+            f"registry {method}", method=method, registry=parts.netloc.rpartition("@")[2]
+        ) as span:
+            try:
+                async with super().exchange(method, url, **options) as response:
+                    result = "404" if response.status == 404 else f"{response.status // 100}xx"
+                    span.set(status=response.status)
+                    yield response
+            finally:
+                self._observe(result, time.perf_counter() - begin)
+
+
+def _nobody(result: str, seconds: float) -> None:
+    """Take no note of a call."""
 
 
 class Registries:
     """Hands out clients; use as an async context manager.
 
     Args:
+        observe: is told of every call: how it ended (``2xx``, ``404``…, ``error``) and seconds.
+        tracing: gets a span for each.
         insecure: hosts (with port) spoken to over plain HTTP; open even on loopback.
         per_host: requests to one registry at a time.
         seconds: for one request.
     """
 
     def __init__(
-        self, *, insecure: frozenset[str] = frozenset(), per_host: int = 16, seconds: float = 10.0
+        self,
+        *,
+        insecure: frozenset[str] = frozenset(),
+        per_host: int = 16,
+        seconds: float = 10.0,
+        observe: Callable[[str, float], None] = _nobody,
+        tracing: Tracing | None = None,
     ) -> None:
         self._insecure = insecure
         self._per_host = per_host
         # Image names come from strangers: they must not make us ask the node or the cloud.
-        self._http = Http(
+        self._http = _Observed(
+            observe,
+            tracing or Tracing(),
             timeouts=Timeouts(connect=min(3.0, seconds), idle=seconds, total=seconds),
             retry=RetryPolicy(attempts=2, base=0.2, longest=1.0),
             connections=512,

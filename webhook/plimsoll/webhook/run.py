@@ -25,6 +25,7 @@ from plimsoll.webhook.registries import Registries
 from plimsoll.webhook.server import AdmissionHandler, admission_app, health_app
 from plimsoll.webhook.store import PolicyStore
 from plimsoll.webhook.tls import SelfManaged, ServingCertificate, follow_files
+from plimsoll.webhook.tracing import tracing_to
 from plimsoll.webhook.verifier import Verifier
 
 if TYPE_CHECKING:
@@ -55,8 +56,16 @@ async def run(settings: Settings, config: KubeConfig, stop: asyncio.Event | None
         api = await stack.enter_async_context(
             KubeClient(config, agent="plimsoll-webhook", timeout=10.0)
         )
+        tracing = tracing_to(settings.tracing)
+        stack.callback(tracing.close)
+        metrics = Metrics()
         registries = await stack.enter_async_context(
-            Registries(insecure=settings.insecure_registries, seconds=settings.deadline)
+            Registries(
+                insecure=settings.insecure_registries,
+                seconds=settings.deadline,
+                observe=metrics.registry_call,
+                tracing=tracing,
+            )
         )
         store = PolicyStore(
             api,
@@ -69,7 +78,7 @@ async def run(settings: Settings, config: KubeConfig, stop: asyncio.Event | None
         secrets = PullSecrets(api, OwnLogins(), enabled=settings.pod_pull_secrets)
         verifier = Verifier(settings, registries, secrets, observe=trace)
         stack.push_async_callback(verifier.close)
-        metrics = Metrics(verifier, store)
+        metrics.follow(verifier, store)
         serving = ServingCertificate()
 
         def faults() -> list[str]:
@@ -79,7 +88,7 @@ async def run(settings: Settings, config: KubeConfig, stop: asyncio.Event | None
         decider = Decider(settings, store, verifier, secrets)
         alerts = Alerts([] if settings.alerts is None else read_receivers(settings.alerts))
         metrics.alerts = alerts
-        handler = AdmissionHandler(decider, metrics, alerts)
+        handler = AdmissionHandler(decider, metrics, alerts, tracing)
         admission = web.AppRunner(
             admission_app(
                 handler, pins=bool(settings.mutating_configuration), ending=ending.is_set

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiohttp import web
@@ -15,6 +15,7 @@ from plimsoll.webhook.body import MAX_BODY, decode
 from plimsoll.webhook.decide import Decision
 from plimsoll.webhook.errors import BadReviewError
 from plimsoll.webhook.pin import patch
+from plimsoll.webhook.tracing import Tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from plimsoll.webhook.alerts import Alerts
     from plimsoll.webhook.decide import Decider, PolicySource
     from plimsoll.webhook.metrics import Metrics
+    from plimsoll.webhook.tracing import Span
 
 log = structlog.get_logger("plimsoll.webhook")
 
@@ -34,22 +36,36 @@ class AdmissionHandler:
         decider: makes the decisions.
         metrics: counts them.
         alerts: are told of refusals.
+        tracing: gets a span for each review.
     """
 
-    def __init__(self, decider: Decider, metrics: Metrics, alerts: Alerts | None = None) -> None:
+    def __init__(
+        self,
+        decider: Decider,
+        metrics: Metrics,
+        alerts: Alerts | None = None,
+        tracing: Tracing | None = None,
+    ) -> None:
+        self._tracing = tracing or Tracing()
         self._alerts = alerts
         self._decider = decider
         self._metrics = metrics
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer one AdmissionReview; what cannot be answered with its uid is a 400."""
-        return await self._answer(request, pin=False)
+        return await self._traced(request, pin=False)
 
     async def mutate(self, request: web.Request) -> web.Response:
         """The same, and put digests into what is admitted."""
-        return await self._answer(request, pin=True)
+        return await self._traced(request, pin=True)
 
-    async def _answer(self, request: web.Request, *, pin: bool) -> web.Response:
+    async def _traced(self, request: web.Request, *, pin: bool) -> web.Response:
+        if not self._tracing.active:
+            return await self._answer(request, None, pin=pin)
+        with self._tracing.span("admission", request.headers, path=request.path) as span:
+            return await self._answer(request, span, pin=pin)
+
+    async def _answer(self, request: web.Request, span: Span | None, *, pin: bool) -> web.Response:
         begin = time.perf_counter()
         uid = ""
         try:
@@ -68,6 +84,8 @@ class AdmissionHandler:
         seconds = time.perf_counter() - begin
         self._metrics.count(review.resource, review.operation, decision, seconds, len(changes))
         _log(review, decision, seconds, pinned=len(changes))
+        if span is not None:
+            span.set(**_attributes(review, decision))
         if self._alerts is not None and not decision.allowed and not review.dry_run:
             self._alerts.tell(_alert(review, decision))
         return _response(answer(uid, decision, changes))
@@ -133,6 +151,21 @@ def health_app(
 
 def _response(body: bytes) -> web.Response:
     return web.Response(body=body, content_type="application/json")
+
+
+def _attributes(review: Review, decision: Decision) -> dict[str, Any]:
+    """What a span says about a decision."""
+    return {
+        "uid": review.uid,
+        "resource": review.resource,
+        "operation": review.operation,
+        "namespace": review.namespace,
+        "name": review.name,
+        "allowed": decision.allowed,
+        "undecided": decision.undecided,
+        "images": [use.image for use in review.images],
+        "policies": sorted({one.policy for one in decision.verdicts}),
+    }
 
 
 def _alert(review: Review, decision: Decision) -> Alert:

@@ -69,6 +69,9 @@ class Settings:
     background_rate: float = 5.0
     """Images a second that are asked about anew."""
 
+    tracing: str = ""
+    """Endpoint of an OpenTelemetry collector (OTLP over HTTP); empty: no spans."""
+
     alerts: Path | None = None
     """File of those who are told of refusals and findings."""
 
