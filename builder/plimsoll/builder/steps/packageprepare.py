@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plimsoll.api.packagesteps import OUTPUT_FOLDER, PackagePrepareResult
+from plimsoll.builder.git.mirror import UnfetchableError
 from plimsoll.builder.package.sources import cache_sources
 from plimsoll.builder.package.workspace import copy_sources
 from plimsoll.builder.steps.common import RequestError
@@ -119,13 +120,16 @@ async def _workspace(  # noqa: PLR0913, PLR0917  (what goes into it)
     await asyncio.to_thread(_copy, planned, files, home)
     if not request.network:
         _check_sources(compiled)
-    await cache_sources(
-        engine.http, compiled.sources, cache, engine.events.say, mirrors.headers
-    )
+    await cache_sources(engine.http, compiled.sources, cache, engine.events.say, mirrors.headers)
     for source in compiled.sources:
         if source.uses == "git-checkout":
             engine.events.say(f"{source.inputs['repository']}: fetching")
-            await mirrors.add(source.inputs)
+            try:
+                await mirrors.add(source.inputs)
+            except UnfetchableError as error:
+                if not request.network:
+                    raise
+                engine.events.say(f"{error.message}; its step fetches it")
     scripts = [(part, script) for part, found in compiled.scripts.items() for script in found]
     files_of_program = program(
         scripts,
