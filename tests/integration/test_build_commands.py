@@ -24,7 +24,7 @@ from spdx_tools.spdx.validation.document_validator import validate_full_spdx_doc
 from apk_repository import Repository
 from plimsoll.apk.tarfmt import Type
 from plimsoll.apk.writer import PackageFile
-from plimsoll.builder.reproducible import differences
+from plimsoll.builder.reproducible import UNLIKE, clock_library, differences
 from plimsoll.cli.main import cli
 from plimsoll.errors import Error
 
@@ -367,6 +367,23 @@ def test_two_unlike_builds_are_the_same(desk):
         desk.run("verify-image-reproducible", configuration, "--json", "--arch", "amd64,arm64")
     )
     assert shown == {"reproducible": True, "different": []}
+
+
+def test_clocks_differ_where_they_can(desk, tmp_path):
+    if clock_library() is None:
+        pytest.skip("libfaketime is not installed")
+    clock = tmp_path / "clock.py"
+    clock.write_text("import time; print(int(time.time()))")
+    shifted = {"LD_PRELOAD": str(clock_library()), "FAKETIME": UNLIKE[1].clock}
+
+    def seconds(**more):
+        environment = {**os.environ, **more}
+        return int(subprocess.check_output([sys.executable, str(clock)], env=environment))
+
+    now, then = seconds(), seconds(**shifted)
+    assert then - now > 999 * 86400
+    shown = desk.run("verify-image-reproducible", desk.config(), "--json")
+    assert json.loads(shown)["reproducible"]
 
 
 def test_a_build_that_fails_says_why(desk):

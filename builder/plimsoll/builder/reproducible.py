@@ -1,7 +1,8 @@
 """Building an image twice under unlike circumstances, and comparing every byte.
 
-Each build is a process of its own with its own empty cache, time zone, locale, umask, hash seed,
-working and temporary folder, and number of processors. Packages are the same: one lock.
+Each build is a process of its own with its own empty cache, clock, time zone, locale, umask, hash
+seed, working and temporary folder, and number of processors. Packages are the same: one lock. The
+clock is set apart by libfaketime, where that is installed.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Circumstances:
         umask: of the process.
         seed: of Python's hashes.
         processors: how many may be used; 0 for all.
+        clock: how far it is from ours, as libfaketime writes it.
     """
 
     zone: str
@@ -50,12 +52,24 @@ class Circumstances:
     umask: int
     seed: int
     processors: int
+    clock: str = ""
 
 
 UNLIKE = (
     Circumstances("UTC", "C", 0o022, 0, 0),
-    Circumstances("Pacific/Kiritimati", "C.UTF-8", 0o077, 4242, 1),
+    Circumstances("Pacific/Kiritimati", "C.UTF-8", 0o077, 4242, 1, "+1000d"),
 )
+
+
+def clock_library() -> Path | None:
+    """The library that gives a process another clock; ``None`` where it is not installed."""
+    found = sorted(
+        path
+        for folder in ("/usr/lib", "/usr/lib64", "/usr/local/lib")
+        for pattern in ("faketime/libfaketimeMT.so.1", "*/faketime/libfaketimeMT.so.1")
+        for path in Path(folder).glob(pattern)
+    )
+    return found[0] if found else None
 
 
 def build_under(
@@ -89,6 +103,14 @@ def build_under(
         "TMPDIR": str(folder / "tmp"),
         "XDG_CACHE_HOME": str(folder / "home"),
     }
+    library = clock_library() if circumstances.clock else None
+    if library is not None:
+        environment |= {
+            "LD_PRELOAD": str(library),
+            "FAKETIME": circumstances.clock,
+            # Waiting is measured by this one.
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
     done = subprocess.run(
         [sys.executable, "-c", _CHILD],
         input=json.dumps(order, default=str).encode(),

@@ -23,18 +23,22 @@ def verify_image_reproducible(config: Path, **options: Any) -> None:
     """Build the image that CONFIG describes twice, and fail unless every byte is the same.
 
     The builds share the lock and nothing else: cache, time zone, locale, umask, hash seed,
-    temporary folder and number of processors differ. Packages are fetched for each.
+    temporary folder and number of processors differ, and the clock by 1000 days where libfaketime
+    is installed. Packages are fetched for each.
     """
     from plimsoll.builder.engine import Engine  # noqa: PLC0415  (start-up time)
     from plimsoll.builder.reproducible import (  # noqa: PLC0415
         UNLIKE,
         NotReproducibleError,
         build_under,
+        clock_library,
         differences,
     )
 
     inputs = read_inputs(config, options)
     report = Report(inputs.progress)
+    if clock_library() is None:
+        report.say("the clock is the same in both builds: libfaketime is not installed")
 
     async def lock_now() -> bytes:
         async with Engine(inputs.settings, report.events) as engine:
