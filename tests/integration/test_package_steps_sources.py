@@ -8,6 +8,7 @@ import functools
 import hashlib
 import io
 import shutil
+import subprocess
 import tarfile
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -128,6 +129,18 @@ def test_git(builds, tmp_path):
         source["requireSigned"] = {"people": [{"name": "Ada", "sshKeys": [KEY]}]}
         with pytest.raises(StepFailedError, match="NotSigned"):
             builds.plan()
+        # Ada did.
+        key = tmp_path / "ada"
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "ada", "-f", str(key)], check=True
+        )
+        source["requireSigned"]["people"][0]["sshKeys"] = [key.with_suffix(".pub").read_text()]
+        git(folder, "config", "gpg.format", "ssh")
+        git(folder, "config", "user.signingkey", str(key))
+        number = commit(folder, "os/hello/words.txt", "signed words", "-S")
+        assert builds.all() == ["hello-1.0.0-r1"]
+        record = _record(builds, "hello")
+        assert (record["signer"]["name"], record["signer"]["commit"]) == ("Ada", number)
         builds.sources = [{"name": "tree", "git": {"url": f"{server.url}/none.git"}}]
         with pytest.raises(StepFailedError, match="there is no repository"):
             builds.plan()
