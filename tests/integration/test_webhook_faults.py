@@ -12,8 +12,9 @@ import pytest
 
 from fault_proxy import corrupt, drip, endless, fault_proxy, forward, hang, status
 from plimsoll.oci.reference import Reference
+from plimsoll.signing.privatekey import generate_key
 from registries import crane_registry, free_port
-from webhooks import Cosign, for_tests, key_policy, pod, push_image, review, serving
+from webhooks import Cosign, for_tests, key_policy, pod, push_image, push_signed, review, serving
 
 pytestmark = pytest.mark.integration
 
@@ -81,6 +82,75 @@ async def test_a_slow_registry_is_named_before_the_api_server_gives_up(
             message = answer["status"]["message"]
             assert 'could not be checked for policy "signed": no answer within 1.5 s' in message
             assert f"registry {proxy.host}" in message
+
+
+@contextlib.asynccontextmanager
+async def signed_by_us(registry, **settings):
+    """The same with an image that we have signed, which takes less time."""
+    image = await push_signed(registry.host, "quick", "1", _KEY)
+    async with fault_proxy(registry.host) as proxy:
+        changes = {"timeout": 2.0, "margin": 0.5, **settings}
+        async with serving(for_tests(proxy.host, **changes)) as webhook:
+            webhook.policies.set(signed=key_policy(_KEY.public.pem.decode()))
+            yield proxy, webhook, image.replace(registry.host, proxy.host)
+
+
+_KEY = generate_key()
+_INDEX = "application/vnd.oci.image.index.v1+json"
+_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+_DEEP = b'{"schemaVersion":2,"annotations":' + b'{"a":' * 5000 + b"1" + b"}" * 5001
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"schemaVersion":2,"manifests":[],"manifests":[]}',
+        _DEEP,
+        b'{"schemaVersion":2,"manifests":' + b"[" * 100_000,
+        b'{"schemaVersion":2,"manifests":NaN}',
+        b'{"schemaVersion":2,"manifests":{"a":1}}',
+        b'{"schemaVersion":2,"manifests":[' + b'{"size":-1},' * 10 + b"{}]}",
+        b'{"schemaVersion":2,"padding":"' + b"x" * (9 << 20) + b'","manifests":[]}',
+        b"\xff\xfe{}",
+        b"null",
+    ],
+    ids=["twice", "deep", "open", "nan", "shape", "negative", "huge", "utf-16", "null"],
+)
+@pytest.mark.parametrize(
+    ("path", "kind"), [("/referrers/", _INDEX), ("/manifests/sha256", _MANIFEST)]
+)
+async def test_a_hostile_document_admits_nothing_and_harms_nobody(registry, body, path, kind):
+    """The image is signed: what hides that must be told, and must not be remembered for long."""
+    async with signed_by_us(registry, failure_seconds=0.0) as (proxy, webhook, image):
+        proxy.on("GET", path, status(200, {"Content-Type": kind}, body))
+        begin = time.monotonic()
+        answer = await webhook.admit(image)
+        assert time.monotonic() - begin < 2
+        assert not answer["allowed"]
+        assert image in answer["status"]["message"]
+        assert "defect" not in answer["status"]["message"]
+        proxy.rules.clear()
+        assert (await webhook.admit(image))["allowed"]
+
+
+async def test_a_long_list_of_signatures_is_not_read_to_its_end(registry):
+    """A list that is within the limits of a list, but not of what is read."""
+    async with signed_by_us(registry) as (proxy, webhook, image):
+        entry = {
+            "mediaType": _MANIFEST,
+            "digest": "sha256:" + "1" * 64,
+            "size": 100,
+            "artifactType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+        }
+        entries = [{**entry, "digest": f"sha256:{number:064x}"} for number in range(1900)]
+        index = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": entries}
+        body = json.dumps(index).encode()
+        proxy.on("GET", "/referrers/", status(200, {"Content-Type": _INDEX}, body))
+        begin = time.monotonic()
+        answer = await webhook.admit(image)
+        assert time.monotonic() - begin < 2
+        assert not answer["allowed"]
+        assert proxy.count("GET", "/manifests/") <= 64 + 2
 
 
 async def test_an_image_that_passed_stays_admitted_while_the_registry_is_away(registry, cosign):
