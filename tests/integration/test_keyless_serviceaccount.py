@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -20,8 +21,10 @@ from operator_world import SETTINGS, World
 from plimsoll.api.imagebuildstatus import Build, BuildInputs
 from plimsoll.operator.jobs import step_job
 from plimsoll.operator.podspec import service_account
+from plimsoll.webhook.trust import KnownRoots, parsed_root, public_root
 from registries import crane_registry
 from sigstore_servers import kubernetes_issuer, sigstore_servers
+from webhooks import for_tests, push_image, serving
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("control-plane")]
 
@@ -178,6 +181,57 @@ def test_seal_signs_as_its_service_account(plane, servers, tmp_path):
         (tmp_path / "request.json").write_text(json.dumps(request))
         failure = steps.step("seal", *arguments, status=3)
         assert "legacy signatures need a key" in failure["message"]
+
+
+async def test_the_webhook_admits_what_a_service_account_signed(plane, servers, tmp_path):
+    """Token → Fulcio → Rekor v2 and timestamp → bundle → policy on issuer and subject."""
+    root = KnownRoots({("plimsoll.dev", "r"): parsed_root(servers.trusted_root.read_bytes())})
+    public = KnownRoots({("plimsoll.dev", "r"): public_root()})
+    who = {"issuer": plane.url, "subject": SEALER}
+    witnesses = {"ctlog": {"trustRootRef": "r"}, "rfc3161timestamp": {"trustRootRef": "r"}}
+
+    def spec(*, predicate=None, **identity):
+        keyless = {
+            "trustRootRef": "r",
+            "identities": [who | identity],
+            "insecureIgnoreSCT": True,
+        }
+        authority = {"name": "seal", "keyless": keyless, **witnesses}
+        if predicate is not None:
+            authority["attestations"] = [{"name": "sbom", "predicateType": predicate}]
+        return {"images": [{"glob": "**"}], "authorities": [authority]}
+
+    services = ("--signing-config", servers.signing_config, "--trusted-root", servers.trusted_root)
+    predicate = tmp_path / "sbom.json"
+    predicate.write_text('{"spdxVersion": "SPDX-2.3", "packages": []}')
+    with crane_registry() as registry:
+        image = await push_image(registry.host, "app", "1", "a")
+
+        async def sign(account, *command):
+            (tmp_path / "token").write_text(token(plane, account))
+            who = ("--keyless", *services, "--identity-token", tmp_path / "token")
+            await asyncio.to_thread(run, PLIMSOLL, *command, image, *who)
+
+        await sign("plimsoll-build", "sign")
+        async with serving(for_tests(registry.host)) as webhook:
+            webhook.policies.set(trust=root, sealed=spec())
+            message = (await webhook.admit(image))["status"]["message"]
+            assert "serviceaccounts/plimsoll-build" in message
+            assert "who is not trusted here" in message
+            await sign("plimsoll-seal", "sign")
+            await sign("plimsoll-seal", "attest", "-t", "spdxjson", "-p", predicate)
+            for trust, policy, allowed in (
+                (root, spec(), True),
+                (root, spec(predicate="spdxjson"), True),
+                (root, spec(predicate="vuln"), False),
+                (root, spec(subject=SEALER.replace("default", "other")), False),
+                (root, spec(issuer="https://issuer.example"), False),
+                (public, spec(), False),
+            ):
+                webhook.verifier.cache.clear()
+                webhook.policies.set(trust=trust, sealed=policy)
+                answer = await webhook.admit(image)
+                assert answer["allowed"] is allowed, answer
 
 
 def test_seal_signs_with_a_key_that_its_service_account_may_use(plane, tmp_path):
