@@ -32,7 +32,7 @@ FILES = {
     "languages-meson": {"usr/bin/compass"},
     "languages-meson-lang": {"usr/share/locale/nl/LC_MESSAGES/compass.mo"},
     "languages-meson-dbg": {"usr/lib/debug/usr/bin/compass.debug"},
-    "languages-go": {"usr/bin/log"},
+    "languages-go": {"usr/bin/log", "usr/libexec/log"},
     "languages-python": {
         "usr/bin/cargo-list", f"{PYTHON}/__init__.py",
         *(f"{PYTHON}-1.1.dist-info/{name}" for name in
@@ -81,6 +81,8 @@ def test_languages(tmp_path, monkeypatch):
     assert b".debug_info" not in found["languages"]["usr/bin/anchor"]
     assert b".gnu_debuglink" in found["languages-meson"]["usr/bin/compass"]
     assert b".symtab" in found["languages-meson-dbg"]["usr/lib/debug/usr/bin/compass.debug"]
+    assert b"vcs.revision=" in found["languages-go"]["usr/libexec/log"]
+    assert b"vcs.modified=false" in found["languages-go"]["usr/libexec/log"]
     depends = verify_package(out / "languages-cmake-dev-1.0.0-r0.apk", checksum=None).info.depends
     assert depends == ("so:libbuoy.so.2",)
 

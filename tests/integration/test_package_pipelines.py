@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import io
+import json
 import os
 import shutil
 import subprocess
@@ -414,3 +417,67 @@ async def test_perl(run, home):
     )
     found = [name for name in _tree(home / "melange-out/a") if not name.endswith(".3pm")]
     assert [name.rpartition("/")[2] for name in found] == ["A.pm"]
+
+
+# -- npm -------------------------------------------------------------------------------------------
+
+
+def _packed(name, version, files, **more):
+    """An npm package: its archive, and what a registry says of it."""
+    manifest = {"name": name, "version": version, **more}
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        for path, text in {"package.json": json.dumps(manifest), **files}.items():
+            info = tarfile.TarInfo(f"package/{path}")
+            info.size, info.mode = len(text), 0o755
+            archive.addfile(info, io.BytesIO(text.encode()))
+    return stream.getvalue(), manifest
+
+
+@pytest.fixture
+async def npm_registry():
+    """Two packages, of which one depends on the other."""
+    answers = {}
+    code = '#!/usr/bin/env node\nconsole.log("pilot with " + require("rope"));\n'
+    packages = [
+        _packed("rope", "1.0.0", {"index.js": 'module.exports = "old rope";\n'}),
+        _packed("rope", "1.1.0", {"index.js": 'module.exports = "rope";\n'}),
+        _packed(
+            "pilot", "4.5.6", {"cli.js": code}, bin={"pilot": "cli.js"},
+            dependencies={"rope": "^1.0.0"},
+        ),
+    ]  # fmt: skip
+
+    async def answer(request):
+        found = answers.get(request.path)
+        if found is None:
+            return web.Response(status=404)
+        return web.Response(body=found) if isinstance(found, bytes) else web.json_response(found)
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    async with TestServer(app) as running:
+        base = str(running.make_url("")).rstrip("/")
+        for archive, manifest in packages:
+            name, version = manifest["name"], manifest["version"]
+            path = f"/{name}/-/{name}-{version}.tgz"
+            integrity = base64.b64encode(hashlib.sha512(archive).digest()).decode()
+            dist = {"tarball": base + path, "integrity": f"sha512-{integrity}"}
+            document = answers.setdefault(f"/{name}", {"name": name, "versions": {}})
+            document["versions"][version] = {**manifest, "dist": dist}
+            document["dist-tags"] = {"latest": version}
+            answers[path] = archive
+        yield base
+
+
+@needs("npm", "jq", "node")
+async def test_npm(run, home, npm_registry):
+    text = (
+        "pipeline:\n  - uses: npm/install\n    with:\n      package: pilot\n"
+        '      version: 4.5.6\n      overrides: "rope@1.0.0"\n'
+    )
+    await run(text, npm_config_registry=npm_registry, npm_config_cache=f"{home}/.npm")
+    program = home / "melange-out/a/usr/bin/pilot"
+    assert _output(program) == "pilot with old rope\n"
+    with pytest.raises(StepError, match="404"):
+        await run(text.replace("pilot", "none"), npm_config_registry=npm_registry)
