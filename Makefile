@@ -44,7 +44,7 @@ format: venv ## Format and fix what can be fixed
 
 .PHONY: unit
 unit: venv ## Unit and contract tests (seconds)
-	$(BIN)/pytest tests/unit tests/contract -n auto -q
+	$(BIN)/pytest tests/unit tests/contract tests/fuzz -n auto -q
 
 .PHONY: integration
 integration: venv ## Tests against real servers on loopback
@@ -55,6 +55,9 @@ e2e: venv ## Tests on a real one-node cluster (root on Linux)
 	$(BIN)/pytest tests/e2e -q
 
 .PHONY: test
+fuzz: venv ## Look for input that breaks a reader, a minute each (needs atheris: uv pip install atheris)
+	$(BIN)/python tests/fuzz/fuzz.py
+
 test: ## Everything: installs what it needs, lint, unit, contract, integration, end to end
 	@mk/test.sh
 

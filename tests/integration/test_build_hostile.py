@@ -122,6 +122,19 @@ async def test_links_of_one_package_under_files_of_another(repository, tmp_path)
     assert not list(outside.iterdir())
 
 
+async def test_nothing_of_a_package_is_written_under_its_own_name(repository, tmp_path):
+    """Packages are never unpacked: there is no moment at which a link could be put in the way."""
+    names = {"etc/plain": "x", "srv/link": "-> /etc", "usr/bin/tool": "y"}
+    repository.add("app", {**names, "srv/very-own-name": "z"})
+    repository.write()
+    found = await tree_of(tmp_path, configuration(repository.root, repository.key_file, "app"))
+    assert set(names) <= set(found)
+    written = [p for p in (tmp_path / "cache").rglob("*") if p.is_symlink() or p.is_file()]
+    assert written
+    assert not any(p.is_symlink() for p in written)
+    assert not {p.name for p in written} & {name.rpartition("/")[2] for name in found}
+
+
 async def test_names_that_differ_in_case_only_are_two_files(repository, tmp_path):
     repository.add("one", {"etc/Passwd": "1"})
     repository.add("two", {"etc/passwd": "2"})

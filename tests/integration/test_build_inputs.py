@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -279,39 +281,52 @@ def test_a_damaged_cache_heals(world):
     assert "damaged" not in world.run("out.tar").stderr
 
 
-def test_a_kill_leaves_the_cache_valid(world):
-    for number in range(20):
-        world.repository.add(f"p{number}", {f"usr/share/p{number}": os.urandom(300_000)})
+def test_kills_spread_over_a_whole_build_leave_the_cache_valid(world):
+    """Killed at moments from the start to the end, while packages, layers and records are written.
+
+    What is built from the cache afterwards is the same as without it, and nothing in it is damaged.
+    """
+    for number in range(12):
+        world.repository.add(f"p{number}", {f"usr/share/p{number}": os.urandom(400_000)})
     world.repository.write()
-    names = ", ".join(f"p{number}" for number in range(20))
-    config = world.config(names)
-    environment = {**os.environ, "PLIMSOLL_CACHE_DIR": str(world.tmp / "cache")}
-    for _ in range(5):
-        process = subprocess.Popen(
-            [PLIMSOLL, "build", str(config), "x.example/app:1", "out.tar", "--no-sbom"],
+    names = ", ".join(f"p{number}" for number in range(12))
+    config = world.config(names, extra="layering: {strategy: package, budget: 20}\n")
+    cold = world.tmp / "cold"
+    command = [PLIMSOLL, "build", str(config), "x.example/app:1"]
+
+    def start(cache: Path, out: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [*command, out],
             cwd=world.tmp,
-            env=environment,
+            env={**os.environ, "PLIMSOLL_CACHE_DIR": str(cache)},
             stderr=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )
+
+    began = time.monotonic()
+    assert start(cold, "cold.tar").wait(120) == 0
+    whole = time.monotonic() - began
+    kills = 9
+    for number in range(kills):
+        # Every third starts from nothing, so that early moments are met too.
+        if number % 3 == 0:
+            shutil.rmtree(world.tmp / "cache", ignore_errors=True)
+        process = start(world.tmp / "cache", "killed.tar")
         try:
-
-            def kept() -> int:
-                return len(list((world.tmp / "cache").glob("v1*/packages/*/*/meta")))
-
-            before = kept()
-            while process.poll() is None and kept() <= before:
-                pass
-        finally:
+            process.wait(whole * (number + 0.5) / kills)
+        except subprocess.TimeoutExpired:
             process.kill()
-            process.wait()
-    warm = world.run("out.tar", "--no-sbom", packages=names)
-    (world.tmp / "clean").mkdir()
-    clean = World(world.tmp / "clean")
-    clean.repository, clean.url = world.repository, world.url
-    cold = clean.run("out.tar", "--no-sbom", packages=names)
-    assert warm.stdout == cold.stdout
-    assert (world.tmp / "out.tar").read_bytes() == (clean.tmp / "out.tar").read_bytes()
+        process.wait()
+    world.run("warm.tar", packages=names, extra="layering: {strategy: package, budget: 20}\n")
+    assert (world.tmp / "warm.tar").read_bytes() == (world.tmp / "cold.tar").read_bytes()
+    done = subprocess.run(
+        [PLIMSOLL, "cache", "verify", "--json"],
+        env={**os.environ, "PLIMSOLL_CACHE_DIR": str(world.tmp / "cache")},
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert json.loads(done.stdout) == {"intact": 12, "removed": []}
 
 
 def test_show_and_lock(world):

@@ -105,9 +105,10 @@ def _edges(relationships: Iterable[dict[str, str]]) -> Iterable[tuple[str, str]]
 def _component(item: dict[str, Any]) -> Component:
     purl = next(
         (
-            PackageURL.from_string(reference["referenceLocator"])
+            found
             for reference in item.get("externalRefs") or ()
             if reference.get("referenceType") == "purl"
+            and (found := _purl(reference["referenceLocator"])) is not None
         ),
         None,
     )
@@ -143,6 +144,14 @@ def _component(item: dict[str, Any]) -> Component:
             if "://" in url and " " not in url
         ],
     )
+
+
+def _purl(text: str) -> PackageURL | None:
+    """A package URL; what is none, in a document that a package brings, is left out."""
+    try:
+        return PackageURL.from_string(text)
+    except ValueError:
+        return None
 
 
 def _file(item: dict[str, Any]) -> Component:

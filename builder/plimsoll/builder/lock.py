@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 import re
@@ -270,5 +269,5 @@ def _plain(text: str) -> str:
 def _unb64(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error:
+    except ValueError:  # also of characters that are not ASCII
         raise LockError(f"{text[:60]!r} in a lock is no base64") from None

@@ -19,6 +19,11 @@ NAMESPACE = "https://plimsoll.dev/spdx"
 _BAD_ID = re.compile(r"[^A-Za-z0-9.-]+")
 #: Relationships that a merged document cannot keep: they speak of files and of documents.
 _FILE = "SPDXRef-File-"
+_TEXTS = {
+    "versionInfo", "licenseDeclared", "licenseConcluded", "supplier", "originator", "homepage",
+    "downloadLocation", "copyrightText", "description", "sourceInfo", "primaryPackagePurpose",
+    "comment",
+}  # fmt: skip
 
 
 def element_id(*parts: str) -> str:
@@ -128,6 +133,7 @@ class Graph:
         """
         if not str(document["spdxVersion"]).startswith("SPDX-2."):
             raise ValueError(f"version {document['spdxVersion']!r}")
+        check_shape(document)
         known = {}
         for package in document["packages"]:
             if package["SPDXID"].startswith(_FILE):
@@ -167,6 +173,44 @@ class Graph:
         for key in ("originator", "supplier"):
             adopted.setdefault(key, supplier)
         return adopted
+
+
+def check_shape(document: Mapping[str, Any]) -> None:
+    """Refuse a document whose parts do not have the types that SPDX 2.3 gives them.
+
+    Raises:
+        ValueError: naming the first part that is wrong.
+    """
+    for kind, items, texts in (
+        ("package", document["packages"], ("SPDXID", "name")),
+        ("file", document.get("files") or [], ("SPDXID", "fileName")),
+        (
+            "relationship",
+            document.get("relationships") or [],
+            ("spdxElementId", "relationshipType", "relatedSpdxElement"),
+        ),
+        ("licence", document.get("hasExtractedLicensingInfos") or [], ("licenseId",)),
+    ):
+        _check_items(kind, items, texts)
+    for item in [*document["packages"], *(document.get("files") or [])]:
+        for key in _TEXTS & item.keys():
+            if not isinstance(item[key], str):
+                raise ValueError(f"{key} is no text")  # noqa: TRY004  (one kind of error)
+        checksums = item.get("checksums") or []
+        _check_items("checksum", checksums, ("algorithm", "checksumValue"))
+        references = item.get("externalRefs") or []
+        _check_items("external reference", references, ("referenceType", "referenceLocator"))
+    described = document.get("documentDescribes") or []
+    if not isinstance(described, list) or not all(isinstance(x, str) for x in described):
+        raise ValueError("documentDescribes is no list of identifiers")
+
+
+def _check_items(kind: str, items: Any, texts: tuple[str, ...]) -> None:
+    if not isinstance(items, list):
+        raise ValueError(f"no list of {kind}s")  # noqa: TRY004  (one kind of error)
+    for item in items:
+        if not isinstance(item, dict) or not all(isinstance(item.get(key), str) for key in texts):
+            raise ValueError(f"a {kind} without {', '.join(texts)}")
 
 
 def document(name: str, created: str, tool: str, describes: str, graph: Graph) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -179,7 +178,7 @@ def parse_checksum(text: str, source: str, record: bytes = b"") -> bytes:
     """
     try:
         value = base64.b64decode(text[2:], validate=True) if text[:2] == "Q1" else b""
-    except binascii.Error:
+    except ValueError:  # also of characters that are not ASCII
         value = b""
     if len(value) != 20:
         raise _bad(source, record, f"the checksum {text[:60]!r}")
