@@ -17,7 +17,7 @@ from plimsoll.builder.git.objects import MAX_OBJECT, GitObject, Kind, parse_obje
 from plimsoll.builder.store import storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
     from pathlib import Path
 
 _TIMEOUT: Final = 600.0
@@ -83,15 +83,16 @@ class LocalRepository:
     ) -> None:
         """Demand that a tree is of a size that can be written; raises ``GitError``."""
         files = size = 0
-        async for record in self._records("ls-tree", "-r", "-l", "-z", tree):
-            files += 1
-            words = record.partition(b"\t")[0].split()
-            size += int(words[-1]) if words and words[-1].isdigit() else 0
-            if files > max_files or size > max_bytes:
-                raise GitError(
-                    f"more than {max_files} files or {max_bytes} bytes",
-                    hint="take a smaller folder",
-                )
+        async with contextlib.aclosing(self._records("ls-tree", "-r", "-l", "-z", tree)) as found:
+            async for record in found:
+                files += 1
+                words = record.partition(b"\t")[0].split()
+                size += int(words[-1]) if words and words[-1].isdigit() else 0
+                if files > max_files or size > max_bytes:
+                    raise GitError(
+                        f"more than {max_files} files or {max_bytes} bytes",
+                        hint="take a smaller folder",
+                    )
 
     async def write(self, tree: str, folder: Path) -> None:
         """Write the files of a tree (``COMMIT`` or ``COMMIT:PATH``); links become plain files.
@@ -127,7 +128,7 @@ class LocalRepository:
             raise GitError(f"git {arguments[0]}: {reason}")
         return out
 
-    async def _records(self, *arguments: str) -> AsyncIterator[bytes]:
+    async def _records(self, *arguments: str) -> AsyncGenerator[bytes]:
         """The output of a command, as records that end with a NUL."""
         async with self._started(arguments, None) as process:
             if process.stdout is None:
