@@ -147,6 +147,17 @@ def test_repositories_are_shown_where_asked_for():
     assert "repository shop needs repository" in done.stderr
 
 
+def test_limits_of_builds_reach_the_operator():
+    def env(*settings):
+        pod = of_kind("Deployment", objects(*settings))["plimsoll-operator"]["spec"]["template"]
+        return {each["name"]: each["value"] for each in pod["spec"]["containers"][0]["env"]}
+
+    assert "PLIMSOLL_MAX_BUILDS" not in env()
+    set_ = env("operator.maxBuilds=8", "operator.maxBuildsPerNamespace=2")
+    assert set_["PLIMSOLL_MAX_BUILDS"] == "8"
+    assert set_["PLIMSOLL_MAX_BUILDS_PER_NAMESPACE"] == "2"
+
+
 def test_cert_manager_needs_an_issuer():
     done = render("webhook.tls.mode=cert-manager", check=False)
     assert done.returncode != 0

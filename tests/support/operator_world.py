@@ -85,7 +85,8 @@ class World:
         self.config_maps: dict[str, dict[str, Any]] = {}
         self.created: list[str] = []
         self.events: list[Event] = []
-        self.plan: Plan | None = None
+        self.plan: Plan[Any] | None = None
+        self.room: int | None = None
 
     @property
     def desired(self) -> ImageBuild:
@@ -114,9 +115,11 @@ class World:
     def wait(self, **delay: float) -> None:
         self.now += timedelta(**delay)
 
-    def look(self, *, crash: str = "") -> Plan:
+    def look(self, *, crash: str = "") -> Plan[Any]:
         """One reconciliation; ``crash`` at ``status`` or after so many ``actions``."""
-        observed = Observed(tuple(self.jobs.values()), self.repositories, self.config_map)
+        observed = Observed(
+            tuple(self.jobs.values()), self.repositories, self.config_map, room=self.room
+        )
         plan = reconcile(self.desired, observed, self.now, SETTINGS)
         if crash == "status":
             return plan

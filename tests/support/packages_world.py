@@ -116,6 +116,7 @@ class PackagesWorld:
         self.created: list[str] = []
         self.events: list[Event] = []
         self.refused = ""
+        self.room: int | None = None
         self.plan: Plan[Any] | None = None
 
     # What a person does.
@@ -163,7 +164,11 @@ class PackagesWorld:
         if maps is None:
             maps = {"packages": sha(repr(sorted(self.recipes.items())))}
         return PackagesObserved(
-            tuple(self.jobs.values()), self.repositories, maps, refused=self.refused
+            tuple(self.jobs.values()),
+            self.repositories,
+            maps,
+            refused=self.refused,
+            room=self.room,
         )
 
     def look(self, *, crash: str = "") -> Plan[Any]:

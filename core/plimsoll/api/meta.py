@@ -26,6 +26,9 @@ CATEGORY = "plimsoll"
 #: Annotation that asks for a reconciliation now; its value is echoed in the status.
 REQUESTED_AT = f"{GROUP}/requested-at"
 
+#: Annotation that ends a build; its value is the build's name, so that it ends no other.
+CANCEL = f"{GROUP}/cancel"
+
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
 ObjectName = Annotated[

@@ -73,7 +73,7 @@ def _satisfied(look: Look) -> Says | None:
     return old.status, old.reason, old.message
 
 
-def _unsatisfied(look: Look) -> Says:
+def _unsatisfied(look: Look) -> Says:  # noqa: PLR0911  one for each state
     status, build = look.desired.status, look.desired.status.build
     if look.invalid is not None:
         return "False", look.invalid.reason, str(look.invalid)
@@ -81,6 +81,8 @@ def _unsatisfied(look: Look) -> Says:
         return "False", build.failure.reason if build.failure else "Failed", _failure(build)
     if look.missing is not None:
         return "False", look.missing.reason, str(look.missing)
+    if _stopped(look):
+        return "False", "Cancelled", f"build {build.id if build else ''} was cancelled"
     if look.desired.spec.suspend and look.progress is None:
         return "False", "Suspended", "no image for this spec exists, and spec.suspend is set"
     old = find_condition(status.conditions, "Ready")
@@ -113,7 +115,7 @@ def _signed(look: Look) -> Says:
     return "False", "NotRequested", "spec.signing is not set"
 
 
-def _reconciling(look: Look) -> Says:
+def _reconciling(look: Look) -> Says:  # noqa: PLR0911  one for each state
     status, build = look.desired.status, look.desired.status.build
     if look.progress is not None and look.progress.phase:
         return (
@@ -127,6 +129,8 @@ def _reconciling(look: Look) -> Says:
         return "True", look.missing.reason, str(look.missing)
     if look.desired.spec.suspend:
         return "False", "Suspended", "spec.suspend is set"
+    if look.crowded:
+        return "True", "WaitingForOthers", "as many builds run as the operator's settings allow"
     if status.retry_at is not None and build is not None:
         return "True", "RetryScheduled", f"tried again at {status.retry_at:%Y-%m-%dT%H:%M:%SZ}"
     return "False", "Idle", "nothing to do"
@@ -136,10 +140,21 @@ def _stalled(look: Look) -> Says:
     status, build = look.desired.status, look.desired.status.build
     if look.invalid is not None:
         return "True", look.invalid.reason, str(look.invalid)
+    if _stopped(look) and _satisfied(look) is None:
+        text = "the build was cancelled; annotate plimsoll.dev/requested-at for another"
+        return "True", "Cancelled", text
     failed = build is not None and build.state == "Failed"
     if failed and build is not None and build.failure is not None and status.retry_at is None:
         return "True", build.failure.reason, _failure(build)
     return "False", "Progressing", "nothing stands in the way"
+
+
+def _stopped(look: Look) -> bool:
+    """Whether somebody ended the last build, and nothing else asks for one."""
+    build = look.desired.status.build
+    if build is None or build.state != "Cancelled" or look.crowded or look.progress is not None:
+        return False
+    return look.configuration is not None and _is_for(build, look)
 
 
 def _is_for(build: Build, look: Look) -> bool:

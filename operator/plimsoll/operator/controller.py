@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from plimsoll.kube.paths import path
 from plimsoll.operator.act import carry_out
 from plimsoll.operator.children import look_at_jobs
 from plimsoll.operator.reconcile import reconcile
+from plimsoll.operator.slots import Slots
 from plimsoll.operator.sources import explain
 from plimsoll.operator.state import Observed, Plan
 
@@ -54,12 +55,18 @@ class ImageBuildController:
     """Reconciles ImageBuilds."""
 
     def __init__(
-        self, kube: KubeClient, recorder: Recorder, settings: JobSettings, metrics: Metrics
+        self,
+        kube: KubeClient,
+        recorder: Recorder,
+        settings: JobSettings,
+        metrics: Metrics,
+        slots: Slots | None = None,
     ) -> None:
         self._kube = kube
         self._recorder = recorder
         self._settings = settings
         self._metrics = metrics
+        self._slots = slots or Slots()
         # What the API server refused last, told in the condition until it is accepted.
         self._refused: dict[Key, str] = {}
 
@@ -72,11 +79,16 @@ class ImageBuildController:
         body = await self._kube.find(path("ImageBuild", key.namespace, key.name))
         if body is None:
             self._refused.pop(key, None)
+            self._slots.note(key, 0)
             return Done(gone=True)
         desired, fault = read(body)
         observed = await self._observe(desired, fault, self._refused.get(key, ""))
         now = datetime.now(UTC)
+        # Nothing is awaited between the question for room and the answer.
+        observed = replace(observed, room=self._slots.room(key))
         plan = reconcile(desired, observed, now, self._settings)
+        build = plan.status.build
+        self._slots.note(key, int(build is not None and build.state == "Running"))
         await self._write(body, desired, plan)
         refusal = await carry_out(self._kube, plan.actions)
         if refusal and refusal != self._refused.get(key):

@@ -25,6 +25,7 @@ from plimsoll.operator.metrics import Metrics
 from plimsoll.operator.packagecontroller import PackageBuilder
 from plimsoll.operator.recorder import Recorder
 from plimsoll.operator.repositories import PackageRepoController
+from plimsoll.operator.slots import Slots
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -58,13 +59,14 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
         Http(allow_private=False, trusted_hosts=frozenset(settings.jobs.trusted_hosts)) as http,
     ):
         recorder = Recorder(kube)
+        slots = Slots(settings.most_builds, settings.most_builds_in_namespace)
         manager = Manager(
             {
-                "ImageBuild": ImageBuildController(kube, recorder, settings.jobs, metrics),
+                "ImageBuild": ImageBuildController(kube, recorder, settings.jobs, metrics, slots),
                 "PackageRepo": PackageRepoController(
                     kube,
                     Follower(kube, recorder, Inspector(http)),
-                    PackageBuilder(kube, recorder, settings.jobs, metrics),
+                    PackageBuilder(kube, recorder, settings.jobs, metrics, slots),
                 ),
             },
             metrics,

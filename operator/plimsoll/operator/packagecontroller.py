@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from plimsoll.operator.act import carry_out
 from plimsoll.operator.children import look_at_jobs
 from plimsoll.operator.controller import Done
 from plimsoll.operator.packages import reconcile_packages
+from plimsoll.operator.packagesession import RUNNING
+from plimsoll.operator.slots import Slots
 from plimsoll.operator.state import PackagesObserved
 
 if TYPE_CHECKING:
@@ -30,18 +33,25 @@ class PackageBuilder:
     """Builds PackageRepos."""
 
     def __init__(
-        self, kube: KubeClient, recorder: Recorder, settings: JobSettings, metrics: Metrics
+        self,
+        kube: KubeClient,
+        recorder: Recorder,
+        settings: JobSettings,
+        metrics: Metrics,
+        slots: Slots | None = None,
     ) -> None:
         self._kube = kube
         self._recorder = recorder
         self._settings = settings
         self._metrics = metrics
+        self._slots = slots or Slots()
         # What the API server refused last, told in the condition until it is accepted.
         self._refused: dict[Key, str] = {}
 
     def forget(self, key: Key) -> None:
         """The object is gone."""
         self._refused.pop(key, None)
+        self._slots.note(key, 0)
 
     async def reconcile(self, key: Key, body: Body, desired: PackageRepo, fault: str) -> Done:
         """Do what is to be done.
@@ -58,7 +68,10 @@ class PackageBuilder:
         refused = self._refused.get(key, "")
         observed = await self._observe(desired, fault, refused)
         now = datetime.now(UTC)
+        # Nothing is awaited between the question for room and the answer.
+        observed = replace(observed, room=self._slots.room(key))
         plan = reconcile_packages(desired, observed, now, self._settings)
+        self._slots.note(key, sum(build.state in RUNNING for build in plan.status.builds))
         new, old = _plain(plan.status), _plain(desired.status)
         if new != old or body.get("status") is None:
             where = path("PackageRepo", key.namespace, key.name, "status")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from plimsoll.api.imagebuildstatus import BuildFailure
-from plimsoll.api.meta import REQUESTED_AT
+from plimsoll.api.meta import CANCEL, REQUESTED_AT
 from plimsoll.api.packagestatus import PackageRecord
 from plimsoll.api.packagesteps import PackagePlanResult
 from plimsoll.operator import planning, publishing
@@ -31,6 +31,9 @@ RUNNING = frozenset({"Preparing", "Building", "Collecting", "Testing"})
 #: Most failed packages that are remembered; more are tried again.
 _MOST_BUILDS = 500
 _EVENT = 900
+_CANCELLED = BuildFailure(
+    step="build", reason="Cancelled", message=f"{CANCEL} names it", retryable=False
+)
 
 
 class Session:
@@ -176,11 +179,15 @@ class Session:
 
     def _packages(self, only: frozenset[str] | None = None) -> None:
         walker = Walker(self._look.desired, self._jobs, self._views, self._settings)
+        cancelled = self._look.desired.metadata.annotations.get(CANCEL)
         builds: list[PackageBuild] = []
         failed: list[PackageBuild] = []
         for build in self._status.builds:
             if only is not None and build.id not in only:
                 pass
+            elif build.state in RUNNING and build.id == cancelled:
+                build = self._failed(build, _CANCELLED)  # noqa: PLW2901  one build, a look later
+                failed.append(build)
             elif build.state in RUNNING:
                 way = walker.advance(build)
                 build = way.build  # noqa: PLW2901  one build, a look later
@@ -243,14 +250,22 @@ class Session:
 
     def _start_packages(self) -> None:
         most, now = self._inputs.spec.parallelism, self._look.now.replace(microsecond=0)
+        room = self._observed.room
+        total = sum(build.state in RUNNING for build in self._status.builds)
         busy: dict[str, int] = {}
         for build in self._status.builds:
             busy[build.arch] = busy.get(build.arch, 0) + (build.state in RUNNING)
         started = set()
         for build in self._status.builds:
-            if build.state == "Queued" and busy[build.arch] < most:
-                busy[build.arch] += 1
-                started.add(build.id)
+            if build.state != "Queued" or busy[build.arch] >= most:
+                continue
+            if room is not None and total >= room:
+                # Others may end without a sign to us.
+                self._look = replace(self._look, starting=True)
+                break
+            busy[build.arch] += 1
+            total += 1
+            started.add(build.id)
         if started:
             begun = {"state": "Preparing", "started_at": now}
             self._update(

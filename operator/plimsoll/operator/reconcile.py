@@ -6,7 +6,7 @@ restart is in the status and in the Jobs, so the same Jobs are taken up again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from plimsoll.api.imagebuildstatus import (
     BuildInputs,
     BuildRecord,
 )
-from plimsoll.api.meta import REQUESTED_AT
+from plimsoll.api.meta import CANCEL, REQUESTED_AT
 from plimsoll.operator import conditions, sources
 from plimsoll.operator.jobs import build_id
 from plimsoll.operator.progress import Run
@@ -41,7 +41,11 @@ MAX_HISTORY = 50
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One look at an ImageBuild: what the summary in the conditions is made from."""
+    """One look at an ImageBuild: what the summary in the conditions is made from.
+
+    Attributes:
+        crowded: a build would start if not as many as may run did already.
+    """
 
     desired: ImageBuild
     now: datetime
@@ -49,6 +53,7 @@ class Look:
     invalid: InvalidSpecError | None = None
     missing: MissingError | None = None
     progress: Progress | None = None
+    crowded: bool = False
 
 
 def reconcile(
@@ -80,14 +85,19 @@ def reconcile(
 
     actions: tuple[Action, ...] = ()
     progress: Progress | None = None
+    crowded = False
     status = before
+    if _running(status) and _cancelled(desired):
+        status = _end(desired, status, "Cancelled", now)
+        desired = desired.model_copy(update={"status": status})
     if _running(status) and _superseded(desired, observed, configuration, invalid):
         status = _end(desired, status, "Cancelled", now)
     if configuration is not None and invalid is None:
         desired = desired.model_copy(update={"status": status})
         if not _running(status) and repositories is not None and not desired.spec.suspend:
             why = trigger(desired, configuration, repositories, now)
-            if why is not None:
+            crowded = why is not None and observed.room is not None and observed.room < 1
+            if why is not None and not crowded:
                 status = _start(desired, configuration, repositories, why, now)
                 desired = desired.model_copy(update={"status": status})
         if _running(status) and status.build is not None:
@@ -96,7 +106,7 @@ def reconcile(
             status, actions = _after(desired, progress, now)
 
     desired = desired.model_copy(update={"status": status})
-    look = Look(desired, now, configuration, invalid, missing, progress)
+    look = Look(desired, now, configuration, invalid, missing, progress, crowded)
     scheduled = None if invalid or desired.spec.suspend else next_schedule(desired)
     status = status.model_copy(
         update={
@@ -105,16 +115,24 @@ def reconcile(
             "next_schedule": scheduled,
         }
     )
+    look = replace(look, desired=desired.model_copy(update={"status": status}))
     return Plan(
         status=status,
         actions=(*actions, *_clean(desired, observed)),
         events=conditions.events(before, status, look),
-        requeue_after=_requeue(desired, status, progress, missing, now),
+        requeue_after=TROUBLE_INTERVAL if crowded else _requeue(look),
     )
 
 
 def _running(status: ImageBuildStatus) -> bool:
     return status.build is not None and status.build.state == "Running"
+
+
+def _cancelled(desired: ImageBuild) -> bool:
+    """Whether somebody asked that the running build ends, and it has not been sealed yet."""
+    build = desired.status.build
+    asked = desired.metadata.annotations.get(CANCEL)
+    return build is not None and build.sealed is None and asked == build.id
 
 
 def _superseded(
@@ -253,13 +271,9 @@ def _clean(desired: ImageBuild, observed: Observed) -> list[Action]:
     return actions
 
 
-def _requeue(
-    desired: ImageBuild,
-    status: ImageBuildStatus,
-    progress: Progress | None,
-    missing: MissingError | None,
-    now: datetime,
-) -> timedelta | None:
+def _requeue(look: Look) -> timedelta | None:
+    desired, status = look.desired, look.desired.status
+    progress, missing, now = look.progress, look.missing, look.now
     waits: list[timedelta] = []
     if progress is not None and progress.phase:
         waits.append(TROUBLE_INTERVAL if progress.starting else UNWATCHED_INTERVAL)

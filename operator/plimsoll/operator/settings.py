@@ -59,6 +59,10 @@ class Settings:
         jobs: how Jobs run.
         namespaces: to watch (``PLIMSOLL_NAMESPACES``); empty: the whole cluster.
         port: of probes and metrics (``PLIMSOLL_HTTP_PORT``).
+        most_builds: images, and packages for one architecture, that are built at the same time
+            (``PLIMSOLL_MAX_BUILDS``); 0: any number.
+        most_builds_in_namespace: the same in each namespace
+            (``PLIMSOLL_MAX_BUILDS_PER_NAMESPACE``).
         workers: objects reconciled at the same time (``PLIMSOLL_WORKERS``).
         resync: seconds after which an object is looked at with no event
             (``PLIMSOLL_RESYNC_SECONDS``).
@@ -68,6 +72,8 @@ class Settings:
     jobs: JobSettings
     namespaces: tuple[str, ...] = ()
     port: int = 8080
+    most_builds: int = 0
+    most_builds_in_namespace: int = 0
     workers: int = 4
     resync: float = 600.0
     log_level: str = "info"
@@ -87,11 +93,11 @@ class Settings:
         def words(name: str) -> tuple[str, ...]:
             return tuple(w for w in text(name).replace(",", " ").split() if w)
 
-        def number(name: str, default: int) -> int:
+        def number(name: str, default: int, least: int = 1) -> int:
             value = text(name, str(default))
-            if not value.isdigit() or not 0 < int(value) < 1_000_000:
+            if not value.isdigit() or not least <= int(value) < 1_000_000:
                 raise SettingsError(
-                    f"{PREFIX}{name} is {value!r}", hint="give a whole number above 0"
+                    f"{PREFIX}{name} is {value!r}", hint=f"give a whole number from {least} on"
                 )
             return int(value)
 
@@ -119,6 +125,8 @@ class Settings:
             ),
             namespaces=words("NAMESPACES"),
             port=number("HTTP_PORT", 8080),
+            most_builds=number("MAX_BUILDS", 0, 0),
+            most_builds_in_namespace=number("MAX_BUILDS_PER_NAMESPACE", 0, 0),
             workers=number("WORKERS", 4),
             resync=float(number("RESYNC_SECONDS", 600)),
             log_level=level,

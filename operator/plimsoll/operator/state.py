@@ -64,6 +64,7 @@ class Observed:
         config_map: data of the ConfigMap that ``imageFrom`` names; ``None`` if it is missing.
         fault: what is wrong with the spec, if it could not even be read.
         refused: what the API server refused to create, as a sentence.
+        room: how many builds of it may run; ``None``: any number.
     """
 
     jobs: tuple[JobView, ...] = ()
@@ -71,6 +72,7 @@ class Observed:
     config_map: Mapping[str, str] | None = None
     fault: str = ""
     refused: str = ""
+    room: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ class PackagesObserved:
         config_maps: hash of the contents of the ConfigMaps it refers to; of those that exist.
         fault: what is wrong with the spec, if it could not even be read.
         refused: what the API server refused to create, as a sentence.
+        room: how many packages of it may be built at the same time; ``None``: any number.
     """
 
     jobs: tuple[JobView, ...] = ()
@@ -90,6 +93,7 @@ class PackagesObserved:
     config_maps: Mapping[str, str] = field(default_factory=dict)
     fault: str = ""
     refused: str = ""
+    room: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

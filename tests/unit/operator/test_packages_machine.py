@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from packages_world import PackagesWorld, Recipe, base
-from plimsoll.api.meta import REQUESTED_AT
+from plimsoll.api.meta import CANCEL, REQUESTED_AT
 
 NAMES = ["a", "b", "c", "d"]
 ARCHS = ["amd64", "arm64"]
@@ -84,6 +84,16 @@ class Packages(RuleBasedStateMachine):
     def config_map(self, there):
         self.world.config_maps = None if there else {}
 
+    @rule(room=st.sampled_from([None, 0, 1, 2]))
+    def others(self, room):
+        self.world.room = room
+
+    @precondition(lambda self: self.world.status.builds)
+    @rule(data=st.data())
+    def cancel(self, data):
+        build = data.draw(st.sampled_from([b.id for b in self.world.status.builds]))
+        self.world.annotate(CANCEL, build)
+
     @rule()
     def rotate(self):
         self.counter += 1
@@ -149,6 +159,7 @@ class Packages(RuleBasedStateMachine):
             return
         world.repositories = {"base": base("sha256:end")}
         world.config_maps = None
+        world.room = None
         world.edit(archs=["amd64"])
         world.suspend(suspend=False)
         world.annotate(REQUESTED_AT, "end")

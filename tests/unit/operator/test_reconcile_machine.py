@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from operator_world import World, repository
-from plimsoll.api.meta import REQUESTED_AT
+from plimsoll.api.meta import CANCEL, REQUESTED_AT
 from plimsoll.operator.sources import configuration
 from plimsoll.operator.state import Observed
 
@@ -57,6 +57,15 @@ class Operator(RuleBasedStateMachine):
     def request(self):
         self.counter += 1
         self.world.annotate(REQUESTED_AT, str(self.counter))
+
+    @rule(room=st.sampled_from([None, 0, 1]))
+    def others(self, room):
+        self.world.room = room
+
+    @precondition(lambda self: self.world.status.build is not None)
+    @rule()
+    def cancel(self):
+        self.world.annotate(CANCEL, self.world.status.build.id)
 
     @rule()
     def new_index(self):
@@ -117,6 +126,7 @@ class Operator(RuleBasedStateMachine):
         if world is None:
             return
         world.repositories = {"wolfi": repository("sha256:end")}
+        world.room = None
         world.edit(archs=["amd64"], suspend=False)
         world.annotate(REQUESTED_AT, "end")
         world.build(version=999)
