@@ -149,6 +149,49 @@ def properties(artifact, version="1.0"):
     return {path: f"#c\nversion={version}\ngroupId=org.x\nartifactId={artifact}\n"}
 
 
+SPECIFICATION = """\
+# -*- encoding: utf-8 -*-
+# stub: rack-test 2.1.0 ruby lib
+
+Gem::Specification.new do |s|
+  s.name = "rack-test".freeze
+  s.version = "2.1.0".freeze
+  s.add_runtime_dependency(%q<rack>.freeze, [">= 1.3"])
+end
+"""
+
+
+def test_ruby_and_php(make_tree):
+    gems = "usr/lib/ruby/gems/3.4.0/specifications"
+    packages = [
+        {"name": "Monolog/Monolog", "version": "v2.9.1"},
+        {"name": "psr/log", "version": "3.0.0"},
+        {"name": "no-version"},
+        "nothing",
+    ]
+    files = {
+        f"{gems}/rack-test-2.1.0.gemspec": SPECIFICATION,
+        f"{gems}/default/json-2.9.gemspec": (
+            "Gem::Specification.new do |s|\n  s.name = 'json'\n"
+            '  s.version = Gem::Version.new "2.9"\nend\n'
+        ),
+        f"{gems}/broken-1.gemspec": "s.name = exit!",
+        "usr/lib/ruby/gems/3.4.0/gems/rack-test-2.1.0/rack-test.gemspec": SPECIFICATION,
+        "usr/share/app/vendor/composer/installed.json": json.dumps({"packages": packages}),
+        "usr/share/old/vendor/composer/installed.json": json.dumps(packages[1:2]),
+        "usr/share/bad/vendor/composer/installed.json": "{[",
+        "usr/share/none/vendor/composer/installed.json": "7",
+    }
+    tree = make_tree({path: text.encode() for path, text in files.items()})
+    assert sorted(purls(tree)) == [
+        "pkg:composer/monolog/monolog@2.9.1",
+        "pkg:composer/psr/log@3.0.0",
+        "pkg:composer/psr/log@3.0.0",
+        "pkg:gem/json@2.9",
+        "pkg:gem/rack-test@2.1.0",
+    ]
+
+
 def test_java(make_tree):
     inner = jar(properties("inner"))
     by_manifest = jar({"META-INF/MANIFEST.MF": "Bundle-SymbolicName: org.y.lo\r\n ng;a=b\r\n"

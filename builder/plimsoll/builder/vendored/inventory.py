@@ -12,6 +12,7 @@ from plimsoll.builder.vendored.archives import is_archive, libraries
 from plimsoll.builder.vendored.gobinary import read_go_build
 from plimsoll.builder.vendored.model import Component, component
 from plimsoll.builder.vendored.rustbinary import crates
+from plimsoll.builder.vendored.specifications import composer, gem, is_composer, is_gem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,12 +24,13 @@ _PYTHON = re.compile(
 )
 _NPM = re.compile(r"(?:.*/)?node_modules/((?:@[^/]+/)?[^/@][^/]*)/package\.json")
 _MAX_METADATA = 1 << 20
+_MAX_LIST = 32 << 20
 #: Most components of one package.
 MAX_COMPONENTS = 200_000
 
 
 def inventory(tree: Tree) -> list[Component]:
-    """Modules of Go programs, crates of Rust programs, Python, npm and Java libraries.
+    """Modules of Go programs, crates of Rust programs, Python, npm, Ruby, PHP and Java libraries.
 
     Sorted by path and package URL, without duplicates. What is broken is passed over: this is a
     list of what can be known, not a check.
@@ -58,6 +60,8 @@ def _components(entry: Entry) -> Iterator[Component | None]:
         yield _python(entry)
     elif path.endswith("/package.json") and (match := _NPM.fullmatch(path)):
         yield _npm(entry, match[1])
+    elif is_gem(path) or is_composer(path):
+        yield from _listed(entry)
     elif is_archive(path):
         with entry.open() as source:
             for name, version, place in libraries(io.BufferedReader(source), path):
@@ -75,6 +79,16 @@ def _go(entry: Entry) -> Iterator[Component | None]:
     for module in (build.main, *build.modules):
         if module is not None:
             yield component("golang", module.path, module.version, entry.path)
+
+
+def _listed(entry: Entry) -> Iterator[Component | None]:
+    """What RubyGems and Composer wrote down."""
+    if is_gem(entry.path):
+        found = gem(_read(entry))
+        yield component("gem", *found, entry.path) if found else None
+        return
+    for name, version in composer(_read(entry, _MAX_LIST)):
+        yield component("composer", name.lower(), version, entry.path)
 
 
 def _python(entry: Entry) -> Component | None:
@@ -101,6 +115,6 @@ def _npm(entry: Entry, directory: str) -> Component | None:
     return component("npm", name, version, entry.path)
 
 
-def _read(entry: Entry) -> str:
+def _read(entry: Entry, most: int = _MAX_METADATA) -> str:
     with entry.open() as source:
-        return source.read_at(0, _MAX_METADATA).decode(errors="replace")
+        return source.read_at(0, most).decode(errors="replace")

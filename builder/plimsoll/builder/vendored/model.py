@@ -30,7 +30,8 @@ def component(kind: str, name: str, version: str, path: str) -> Component | None
     """A component by type and name; ``None`` if its name or version can be no such thing.
 
     Args:
-        kind: purl type: ``golang``, ``cargo``, ``pypi``, ``npm``, ``maven``, ``generic``.
+        kind: purl type: ``golang``, ``cargo``, ``pypi``, ``npm``, ``gem``,
+            ``composer``, ``maven``, ``generic``.
         name: as its ecosystem writes it: ``github.com/a/b``, ``@scope/name``, ``group:artifact``.
         version: ``""`` if it is not known.
         path: where it was found.
