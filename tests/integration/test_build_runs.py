@@ -1,0 +1,154 @@
+"""Every form in which images come, taken and run by containerd and runc."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from apk_repository import Repository, signing_key
+from gotools import tool
+from plimsoll.apk.writer import PackageFile
+from plimsoll.arch import Arch
+from registries import distribution_registry
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(
+        shutil.which("ctr") is None or shutil.which("runc") is None or os.geteuid() != 0,
+        reason="needs containerd and runc, as root",
+    ),
+]
+
+PLIMSOLL = str(Path(sys.executable).with_name("plimsoll"))
+
+
+@contextmanager
+def containerd(folder: Path):
+    """A containerd of its own; yields the command line of its client."""
+    folder.mkdir()
+    address = folder / "containerd.sock"
+    settings = folder / "config.toml"
+    settings.write_text(
+        f'version = 2\nroot = "{folder}/root"\nstate = "{folder}/state"\n'
+        f'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n[grpc]\n  address = "{address}"\n'
+    )
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            ["containerd", "--config", str(settings)], stdout=log, stderr=log
+        )
+    try:
+        yield ["ctr", "--address", str(address), "--connect-timeout", "30s"]
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+class Desk:
+    """A repository with one static program, and the command line."""
+
+    def __init__(self, tmp: Path) -> None:
+        self.tmp = tmp
+        program = tool("crane").read_bytes()
+        repository = Repository(tmp / "repo", signing_key())
+        arch = (Arch.host().apk,)
+        files = {"usr/bin/hello": PackageFile("usr/bin/hello", mode=0o755, content=program)}
+        repository.add("hello", files, archs=arch)
+        repository.add("more", {"usr/share/more": "more"}, archs=arch)
+        repository.write()
+        self.head = (
+            f"contents:\n  keyring: [{repository.key_file}]\n  repositories: [{repository.root}]\n"
+        )
+
+    def config(self, compression: str) -> Path:
+        path = self.tmp / f"{compression}.yaml"
+        path.write_text(
+            f"{self.head}  packages: [hello]\narchs: [host]\ncompression: {compression}\n"
+            "entrypoint: {command: /usr/bin/hello version}\n"
+            "accounts: {run-as: 65532, users: [{username: nonroot, uid: 65532}]}\n"
+        )
+        return path
+
+    def run(self, *arguments: object) -> str:
+        done = subprocess.run(
+            [PLIMSOLL, *map(str, arguments)],
+            env={**os.environ, "PLIMSOLL_CACHE_DIR": str(self.tmp / "cache")},
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+
+def packed(layout: Path, target: Path) -> Path:
+    """An OCI layout as one tar file, as ``ctr images import`` takes it."""
+    with tarfile.open(target, "w") as tar:
+        for path in sorted(layout.rglob("*")):
+            tar.add(path, path.relative_to(layout), recursive=False)
+    return target
+
+
+def test_every_form_runs(tmp_path):
+    desk = Desk(tmp_path)
+    with containerd(tmp_path / "containerd") as ctr, distribution_registry() as registry:
+
+        def ctl(*arguments: str) -> str:
+            done = subprocess.run(
+                [*ctr, *arguments], capture_output=True, check=False, text=True, timeout=120
+            )
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+
+        names = []
+        for compression in ("gzip", "zstd"):
+            config = desk.config(compression)
+            tar = tmp_path / f"{compression}.tar"
+            desk.run("build", config, f"x.example/{compression}:tar", tar)
+            ctl("images", "import", "--snapshotter", "native", str(tar))
+            names.append(f"x.example/{compression}:tar")
+
+            layout = tmp_path / compression
+            layout.mkdir()
+            desk.run("build", config, f"x.example/{compression}:layout", layout)
+            archive = packed(layout, tmp_path / f"{compression}-layout.tar")
+            base = ["--base-name", f"x.example/{compression}"]
+            ctl("images", "import", "--snapshotter", "native", *base, str(archive))
+            names.append(f"x.example/{compression}:layout")
+
+            name = f"{registry.host}/{compression}:1"
+            desk.run("publish", config, name)
+            ctl("images", "pull", "--plain-http", "--snapshotter", "native", name)
+            names.append(name)
+
+        on_base = tmp_path / "on-base.yaml"
+        on_base.write_text(
+            f"{desk.head}  packages: [more]\n  baseimage: {{image: {registry.host}/gzip:1}}\n"
+            "archs: [host]\n"
+        )
+        name = f"{registry.host}/on-base:1"
+        desk.run("publish", on_base, name)
+        ctl("images", "pull", "--plain-http", "--snapshotter", "native", name)
+        names.append(name)
+        crane = [str(tool("crane"))]
+        subprocess.run(
+            [*crane, "validate", "--remote", name, "--insecure"], check=True, capture_output=True
+        )
+        subprocess.run(
+            [*crane, "validate", "--tarball", str(tmp_path / "gzip.tar")],
+            check=True,
+            capture_output=True,
+        )
+        expected = subprocess.check_output([*crane, "version"], text=True)
+        assert expected.strip()
+        for number, image in enumerate(names):
+            # Without a network of its own: the program needs none, and no plug-in is here.
+            said = ctl("run", "--rm", "--snapshotter", "native", image, f"box{number}")
+            assert said == expected, image
