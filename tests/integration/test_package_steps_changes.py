@@ -23,6 +23,7 @@ from package_builds import (
     StepFailedError,
     debian_base,
     outbox,
+    push_unsigned,
     repository_key,
 )
 from plimsoll.api.packagesteps import PackageRequest
@@ -262,6 +263,54 @@ def _has_file(builds, name):
             return True
 
     return asyncio.run(look())
+
+
+def test_a_version_never_has_two_contents(builds, monkeypatch):
+    one = push_unsigned(builds, "a", {"usr/bin/a": b"one"})
+    other = push_unsigned(builds, "a", {"usr/bin/a": b"other"})
+    builds.publish(one)
+    with pytest.raises(StepFailedError, match=r"PackageExists.*raise the epoch"):
+        builds.publish(other)
+    builds.options["withdrawn"] = ["a=1.0-r0"]
+    builds.publish()
+    assert versions(builds) == []
+    # What was taken back keeps its bytes, too; publishing it again says no more than before.
+    with pytest.raises(StepFailedError, match=r"PackageExists.*raise the epoch"):
+        builds.publish(other)
+    assert not builds.publish(one)["changed"]
+    # What nobody ever saw in an index may be replaced.
+    with monkeypatch.context() as patch:
+        patch.setattr(packagepublish, "move_index", _killed)
+        with pytest.raises(StepFailedError):
+            builds.publish(push_unsigned(builds, "b", {"usr/bin/b": b"one"}))
+    builds.publish(push_unsigned(builds, "b", {"usr/bin/b": b"other"}))
+    assert versions(builds) == ["b-1.0-r0"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"arch": "arm64"}, "is for arm64, not for amd64"),
+        ({"epoch": 1}, "does not hold what its record says"),
+        ({"name": "b"}, "calls itself a-1.0-r0 of a"),
+    ],
+)
+def test_artifacts_that_lie_are_not_signed(builds, change, said):
+    artifact = push_unsigned(builds, "a", {"usr/bin/a": b"one"}, change=change)
+    with pytest.raises(StepFailedError, match=said):
+        builds.publish(artifact)
+    assert asyncio.run(snapshot(builds)).manifest == ""
+
+
+def test_keys_that_are_not_known_do_not_sign(builds):
+    artifact = push_unsigned(builds, "a", {"usr/bin/a": b"one"})
+    builds.options["keys"] = {"other.rsa.pub": builds.key.public_pem().decode()}
+    with pytest.raises(StepFailedError, match="is not among the keys that verify"):
+        builds.publish(artifact)
+
+
+async def _killed(*_):
+    raise RuntimeError("killed")
 
 
 def test_two_publishers(builds, monkeypatch):

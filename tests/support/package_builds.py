@@ -302,9 +302,24 @@ def outbox(folder: Path, token: str) -> Iterator[str]:
 
 
 def push_unsigned(
-    builds: PackageBuilds, name: str, files: dict[str, bytes], version: str = "1.0", epoch: int = 0
+    builds: PackageBuilds,
+    name: str,
+    files: dict[str, bytes],
+    version: str = "1.0",
+    *,
+    epoch: int = 0,
+    change: dict[str, Any] | None = None,
 ) -> str:
-    """Push a package as the collect step does; the digest of the artifact."""
+    """Push a package as the collect step does; the digest of the artifact.
+
+    Args:
+        builds: where to.
+        name: of the package.
+        files: path → content.
+        version: without the epoch.
+        epoch: of the package.
+        change: what its record says instead of the truth.
+    """
     from plimsoll.api.packagesteps import PackageRequest  # noqa: PLC0415
     from plimsoll.apk.packageinfo import PackageInfo  # noqa: PLC0415
     from plimsoll.apk.writer import PackageFile, write_package  # noqa: PLC0415
@@ -340,6 +355,7 @@ def push_unsigned(
         async with storage_registry(request) as registry:
             storage = Storage(registry, request)
             layers = [Layer(APK_TYPE, path, path.name)]
-            return (await storage.push(UNSIGNED_TYPE, record.model_dump(), layers)).digest
+            told = {**record.model_dump(), **(change or {})}
+            return (await storage.push(UNSIGNED_TYPE, told, layers)).digest
 
     return asyncio.run(push())

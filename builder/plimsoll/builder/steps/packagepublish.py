@@ -6,24 +6,17 @@ It holds the signing key, so it runs nothing that comes from a package or a user
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plimsoll.api.packagesteps import PackagePublishResult, PublishedIndex
-from plimsoll.apk.keys import Keyring, SigningKey
-from plimsoll.apk.package import verify_package
-from plimsoll.apk.records import SAFE_NAME
-from plimsoll.builder.concurrently import run_all
-from plimsoll.builder.ocirepo import PACKAGE_TYPE, build_tag, file_tag
-from plimsoll.builder.package.repository import sign_package
+from plimsoll.apk.keys import SigningKey
+from plimsoll.builder.ocirepo import file_tag
 from plimsoll.builder.steps.common import RequestError
 from plimsoll.builder.steps.packagecommon import Storage, storage_registry
 from plimsoll.builder.steps.packageindex import expired, merge, signed_index, with_build
-from plimsoll.builder.steps.packageprovenance import package_statement
-from plimsoll.builder.steps.packagerecord import UNSIGNED_TYPE, BuildRecord, parse_record
+from plimsoll.builder.steps.packagesign import PackageSigner, SignedBuild
 from plimsoll.builder.steps.packagestate import (
     description,
     index_digest,
@@ -33,11 +26,8 @@ from plimsoll.builder.steps.packagestate import (
 )
 from plimsoll.errors import Error
 from plimsoll.oci.digest import digest_of
-from plimsoll.oci.errors import ImageNotFoundError, RegistryError
-from plimsoll.oci.model import EMPTY_DESCRIPTOR, EMPTY_JSON, OCI_MANIFEST, Manifest
-from plimsoll.signing.attach import attach_bundle
-from plimsoll.signing.privatekey import load_private_key
-from plimsoll.signing.sign import sign_statement
+from plimsoll.oci.errors import RegistryError
+from plimsoll.oci.model import EMPTY_JSON
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,12 +35,9 @@ if TYPE_CHECKING:
     from plimsoll.api.packagesteps import PackageRequest
     from plimsoll.apk.index import IndexEntry
     from plimsoll.arch import Arch
-    from plimsoll.builder.steps.packagecommon import Pulled
     from plimsoll.builder.steps.packagestate import Retired, Snapshot, State
-    from plimsoll.oci.model import Descriptor
 
 _TRIES = 5
-_MAX_APK = 8 << 30
 
 
 class PublishConflictError(Error):
@@ -58,27 +45,6 @@ class PublishConflictError(Error):
 
     reason = "PublishConflict"
     retryable = True
-
-
-class PackageExistsError(Error):
-    """A package that was published with other bytes."""
-
-    reason = "PackageExists"
-
-
-@dataclass(frozen=True, slots=True)
-class Signed:
-    """A signed package in the registry."""
-
-    entry: IndexEntry
-    manifest: Descriptor
-
-
-@dataclass(frozen=True, slots=True)
-class _Build:
-    artifact: str
-    record: BuildRecord
-    packages: list[Signed]
 
 
 def read_signing_key(folder: Path) -> SigningKey:
@@ -128,12 +94,13 @@ async def publish_packages(
         publisher = _Publisher(Storage(registry, request), request, arch, keys)
         await registry.push_blob(publisher.storage.repository, EMPTY_JSON)
         snapshot = await publisher.snapshot()
+        signer = PackageSigner(publisher.storage, request, arch, keys[0])
         builds = []
         with tempfile.TemporaryDirectory(prefix="plimsoll-publish-") as folder:
             for number, digest in enumerate(dict.fromkeys(artifacts)):
                 place = Path(folder) / str(number)
                 place.mkdir()
-                builds.append(await publisher.build(digest, place, snapshot))
+                builds.append(await signer.build(digest, place, snapshot))
         return await publisher.move(snapshot, builds)
 
 
@@ -145,111 +112,17 @@ class _Publisher:
         self._request = request
         self._arch = arch
         self._keys = keys
-        self._keyring = Keyring({key.name: key.public_pem() for key in keys})
-        self._statements = load_private_key(keys[0].private_pem())
 
     async def snapshot(self) -> Snapshot:
         return await read_snapshot(self.storage, self._arch, self._request.keys)
 
-    async def build(self, digest: str, folder: Path, snapshot: Snapshot) -> _Build:
-        """Sign and push the packages of one artifact."""
-        pulled = await self.storage.pull(UNSIGNED_TYPE, digest)
-        record = parse_record(BuildRecord, pulled.record, digest)
-        if record.arch != self._arch.oci:
-            raise RequestError(f"{digest} is for {record.arch}, not for {self._arch.oci}")
-        published = {(e.name, e.version): e for e in snapshot.index.entries()}
-        packages = await run_all(
-            self._package(pulled, record, number, folder, published)
-            for number in range(len(record.packages))
-        )
-        # The next build's ABI is compared with this record, so it must outlive a clean-up.
-        tag = build_tag(self._arch.apk, record.name)
-        await self.storage.registry.tag(pulled.reference, tag)
-        return _Build(digest, record, packages)
-
-    async def _package(
-        self,
-        pulled: Pulled,
-        record: BuildRecord,
-        number: int,
-        folder: Path,
-        published: dict[tuple[str, str], IndexEntry],
-    ) -> Signed:
-        about, layer = record.packages[number], pulled.layers[number]
-        version = f"{record.version}-r{record.epoch}"
-        named = SAFE_NAME.fullmatch(about.name) and about.file == f"{about.name}-{version}.apk"
-        if layer.digest != f"sha256:{about.sha256}" or not named or "/" in version:
-            raise RequestError(f"{pulled.reference} does not hold what its record says")
-        path = folder / about.file
-        await self.storage.registry.download_blob(
-            self.storage.repository, layer.digest, path, size=layer.size, max_size=_MAX_APK
-        )
-        entry = await asyncio.to_thread(self._sign, path, about.name, version, record.name)
-        known = published.get((entry.name, entry.version))
-        if known is not None and known.checksum != entry.checksum:
-            raise PackageExistsError(
-                f"{entry.file_name} is published already, with other content",
-                hint="raise the epoch of the package",
-            )
-        manifest = await self._push(path, entry, replace=known is None)
-        if known is None:
-            await self._attest(pulled, record, path, manifest)
-        return Signed(entry, manifest)
-
-    async def _attest(
-        self, pulled: Pulled, record: BuildRecord, path: Path, manifest: Descriptor
-    ) -> None:
-        """Attach provenance to a package; again and again, it is the same."""
-        digest = await asyncio.to_thread(_sha256, path)
-        artifact = pulled.reference.digest or ""
-        statement = package_statement(
-            self._request, record, artifact, path.name, (digest, manifest)
-        )
-        bundle = sign_statement(self._statements, statement)
-        await attach_bundle(
-            self.storage.registry,
-            self.storage.repository,
-            manifest,
-            bundle,
-            created=self._request.started,
-        )
-
-    def _sign(self, path: Path, name: str, version: str, origin: str) -> IndexEntry:
-        sign_package(path, self._keys[0])
-        package = verify_package(path, checksum=None, keyring=self._keyring)
-        info = package.info
-        found = (info.name, info.version, info.origin, info.arch)
-        if found != (name, version, origin, self._arch.apk):
-            raise RequestError(
-                f"the package {name}-{version} calls itself {info.name}-{info.version} of "
-                f"{info.origin} for {info.arch}"
-            )
-        return info.index_entry(package.control.sha1, path.stat().st_size)
-
-    async def _push(self, path: Path, entry: IndexEntry, *, replace: bool) -> Descriptor:
-        """Push a package under its tag, unless it is there.
-
-        A package that is in no index was left by a publication that did not end, and may be
-        replaced; one that is in the index keeps the bytes it was published with.
-        """
-        registry, where = self.storage.registry, self.storage.repository
-        target = where.with_tag(file_tag(self._arch.apk, entry.file_name))
-        if not replace:
-            try:
-                return await registry.resolve(target)
-            except ImageNotFoundError:
-                pass
-        layer = await registry.push_blob(where, path, PACKAGE_TYPE)
-        manifest = Manifest(config=EMPTY_DESCRIPTOR, layers=(layer,), artifact_type=PACKAGE_TYPE)
-        return await registry.push_manifest(target, manifest.to_bytes(), OCI_MANIFEST)
-
-    async def move(self, snapshot: Snapshot, builds: Sequence[_Build]) -> PackagePublishResult:
+    async def move(self, snapshot: Snapshot, builds: Sequence[SignedBuild]) -> PackagePublishResult:
         """Move the index, on top of whatever it is by now."""
         for _ in range(_TRIES):
             state = snapshot.state
             for build in builds:
                 state = with_build(state, build.record, build.artifact, self._request.started)
-            added = [signed.entry for build in builds for signed in build.packages]
+            added = [entry for build in builds for entry in build.packages]
             entries, gone, state = merge(
                 self._request, snapshot.index.entries(), added, state, self._request.started
             )
@@ -297,7 +170,13 @@ class _Publisher:
         ]
 
     def _result(
-        self, file: str, packages: int, builds: Sequence[_Build], removed: int, *, changed: bool
+        self,
+        file: str,
+        packages: int,
+        builds: Sequence[SignedBuild],
+        removed: int,
+        *,
+        changed: bool,
     ) -> PackagePublishResult:
         return PackagePublishResult(
             index=PublishedIndex(arch=self._arch.oci, digest=file, packages=packages),
@@ -306,8 +185,3 @@ class _Publisher:
             changed=changed,
             abi=[text for build in builds for text in build.record.abi][:20],
         )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
