@@ -178,8 +178,9 @@ class PackagesSpec(StrictModel):
     refresh_interval: Duration = "1h"
     """How often sources in Git and in registries are looked at again. At least ``1m``."""
 
-    emulate: bool = False
-    """Build and test for any architecture on any node, by emulation that the nodes must offer."""
+    emulate_on: Arch | None = None
+    """Build and test for all architectures on nodes of this one, whose kernels must run programs of
+    the others by emulation (``binfmt_misc`` with interpreters that are loaded at registration)."""
 
     job: JobSpec = JobSpec()
     """How the Jobs run. ``resources`` and ``timeout`` hold for each Job unless a configuration asks

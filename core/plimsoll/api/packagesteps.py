@@ -126,6 +126,10 @@ class PackageRequest(Model):
     network: bool = False
     """Whether steps of packages may use the network."""
 
+    emulate_on: str = ""
+    """Architecture of the nodes that run builds and tests for all others by emulation: what the
+    images of guests say that they are for. Empty: each on its own."""
+
     credentials: list[str] = []
     """Folders in which Secrets with logins for sources are mounted into the prepare Jobs, and
     nowhere else."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from plimsoll.operator.state import PackagesObserved
 
 #: Of the spec, what makes no difference to what is built.
-_HOW = {"parallelism", "job", "emulate", "refresh_interval", "signing"}
+_HOW = {"parallelism", "job", "refresh_interval", "signing"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,8 @@ def inputs(desired: PackageRepo, observed: PackagesObserved) -> Inputs:
             hint="remove it: the repository is always one of its own",
         )
     archs = sources.parse_archs(spec.archs)
+    if spec.emulate_on is not None:
+        sources.parse_archs([spec.emulate_on])
     secret = secret_name(desired)
     signing = hash_of({"secret": secret, **spec.signing.model_dump(mode="json")})
     contents: dict[str, str] = {}

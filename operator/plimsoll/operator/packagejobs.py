@@ -198,7 +198,7 @@ class PackageJobs:
     def _guest_pod(self, containers: Sequence[Manifest], build: PackageBuild) -> Manifest:
         """A pod that runs code of a package, on a node of its architecture."""
         prepared, storage = build.prepared, self._spec.storage
-        node = {} if self._spec.emulate else {"kubernetes.io/arch": _node_arch(build.arch)}
+        node = {"kubernetes.io/arch": _node_arch(self._spec.emulate_on or build.arch)}
         return podspec.pod(
             containers,
             [],

@@ -82,6 +82,7 @@ def request(  # noqa: PLR0913, PLR0917  everything that building depends on
         lint_require=spec.lint.require,
         lint_warn=spec.lint.warn,
         network=spec.network,
+        emulate_on=spec.emulate_on or "",
         credentials=[place("credentials", each.name) for each in spec.credentials],
         signed_sources=list(spec.signed_sources),
         withdrawn=list(spec.withdrawn),

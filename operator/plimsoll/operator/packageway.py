@@ -178,7 +178,9 @@ def _waiting(build: PackageBuild, state: PackageState, view: JobView | None) -> 
     message, reason = view.trouble, view.trouble_reason
     if reason == "Unschedulable" and state in {"Building", "Testing"}:
         reason = "NoNodeForArchitecture"
-        message = f"{message}; its node must be {build.arch} (label kubernetes.io/arch)"
+        message = (
+            f"{message}; the label kubernetes.io/arch of its node must be that of {build.arch}"
+        )
     return Way(
         _state(build, state, f"Job {view.name}: {message}" if message else "", reason),
         starting=view.phase == "waiting",

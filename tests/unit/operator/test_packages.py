@@ -222,11 +222,13 @@ def test_an_architecture_without_node_does_not_hold_up_the_others():
     assert len(world.published) == 4
 
 
-def test_emulated_builds_run_on_any_node():
-    world = PackagesWorld({"lib": Recipe()}, archs=["arm64"], emulate=True)
+def test_emulated_builds_run_on_nodes_that_emulate():
+    world = PackagesWorld({"lib": Recipe()}, archs=["arm64"], emulateOn="amd64")
     world.run()
     (name,) = [n for n in world.created if n.endswith("-build")]
-    assert "nodeSelector" not in world.manifests[name]["spec"]["template"]["spec"]
+    selector = world.manifests[name]["spec"]["template"]["spec"]["nodeSelector"]
+    assert selector == {"kubernetes.io/arch": "amd64"}
+    assert {request["emulateOn"] for request in world.requests.values()} == {"amd64"}
 
 
 def test_a_changed_configuration_supersedes_only_its_own_build():

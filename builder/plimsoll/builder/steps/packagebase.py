@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from plimsoll.arch import Arch
 from plimsoll.builder.package.runner import RunnerError
 from plimsoll.builder.package.script import SHELLS
 from plimsoll.builder.publish import push_image
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from plimsoll.api.image import ImageConfiguration
-    from plimsoll.arch import Arch
     from plimsoll.builder.engine import Engine
     from plimsoll.builder.layer import Layer
     from plimsoll.builder.lock import Lock
@@ -117,8 +117,14 @@ async def _shell(engine: Engine, lock: Lock) -> Sequence[str]:
     )
 
 
-async def push_with_layer(
-    storage: Storage, base: BaseGuest, layer: Layer, blob: Descriptor, user: int
+async def push_with_layer(  # noqa: PLR0913  (what it is made of)
+    storage: Storage,
+    base: BaseGuest,
+    layer: Layer,
+    blob: Descriptor,
+    user: int,
+    *,
+    node: str = "",
 ) -> Descriptor:
     """Push a guest with one more layer, whose program it runs; by digest.
 
@@ -128,11 +134,16 @@ async def push_with_layer(
         layer: on top.
         blob: that layer in the registry.
         user: who runs the program.
+        node: architecture of the nodes that run it by emulation; empty for its own.
 
     Raises:
         RegistryError: the registry does not take it.
     """
     document: dict[str, Any] = json.loads(base.config)
+    if node:
+        # Container runtimes refuse what says that it is for others.
+        document["architecture"] = Arch.parse(node).architecture
+        document.pop("variant", None)
     document["rootfs"]["diff_ids"].append(f"sha256:{layer.diff_id}")
     document["history"].append(document["history"][-1])
     run = document["config"]

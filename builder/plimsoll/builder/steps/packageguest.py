@@ -92,6 +92,7 @@ async def push_guest(  # noqa: PLR0913  (what it is made of, and where)
     sources: Sequence[RepositorySource],
     workspace: Workspace,
     known: Mapping[str, str] | None = None,
+    node: str = "",
 ) -> GuestImage:
     """Resolve and compose a guest with a workspace, and push it by digest.
 
@@ -103,6 +104,7 @@ async def push_guest(  # noqa: PLR0913  (what it is made of, and where)
         sources: further repositories.
         workspace: what is added.
         known: guests without workspaces that may be there already; see ``base_guest``.
+        node: architecture of the nodes that run it by emulation; empty for its own.
 
     Raises:
         UnsatisfiableError: its packages do not go together.
@@ -117,7 +119,7 @@ async def push_guest(  # noqa: PLR0913  (what it is made of, and where)
     blob = await _push_layer(engine, storage, layer)
     user = user_of(config)
     return GuestImage(
-        await push_with_layer(storage, base, layer, blob, user),
+        await push_with_layer(storage, base, layer, blob, user, node=node),
         base,
         lock,
         dict(library_versions((entry.version, entry.provides) for entry in chosen)),

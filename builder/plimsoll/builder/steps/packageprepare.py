@@ -68,6 +68,7 @@ async def prepare_package(
                 sources=repositories_of(request, published=bool(snapshot.manifest)),
                 workspace=workspace,
                 known={one.key: one.digest for one in snapshot.state.guests},
+                node=request.emulate_on,
             )
         bases = {soname: abi.base for soname, abi in snapshot.state.abi().items()}
         record = GuestRecord(

@@ -106,7 +106,13 @@ async def push_tests(  # noqa: PLR0913, PLR0917  (what it is about)
             await asyncio.to_thread(_copy, planned, Path(folder) / "files", home)
             workspace = Workspace(home, None, files)
             guest = await push_guest(
-                engine, storage, config, compiled.arch, sources=sources, workspace=workspace
+                engine,
+                storage,
+                config,
+                compiled.arch,
+                sources=sources,
+                workspace=workspace,
+                node=request.emulate_on,
             )
         result.append(PackageTest(name=name, image=guest.image.digest))
     return result
