@@ -70,8 +70,8 @@ def is_listed(name: str) -> bool:
 def check_licences(declared: Sequence[Declared], tree: Tree | None = None) -> list[LicenceFinding]:
     """Compare what is declared with the licence files of the sources.
 
-    Licence texts are recognised by characteristic phrases of the common licences; a file that is
-    none of them says nothing.
+    Licence texts are recognised by SPDX's templates, with some tolerance; a file that is none of
+    them says nothing.
 
     Args:
         declared: ``copyright`` of the configuration.
