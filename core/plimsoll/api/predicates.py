@@ -14,6 +14,9 @@ SBOM_TYPES = frozenset(
     | {f"{CYCLONEDX}/v{version}" for version in ("1.4", "1.5", "1.6", "1.7")}
 )
 VULN = "https://cosign.sigstore.dev/attestation/vuln/v1"
+#: The in-toto framework's own predicate of vulnerability reports.
+IN_TOTO_VULNS = "https://in-toto.io/attestation/vulns"
+VULN_TYPES = frozenset({VULN} | {f"{IN_TOTO_VULNS}/{version}" for version in ("v0.1", "v0.2")})
 OPENVEX = "https://openvex.dev/ns"
 #: OpenVEX documents name their version in the type.
 OPENVEX_TYPES = frozenset({OPENVEX, f"{OPENVEX}/v0.2.0"})

@@ -152,7 +152,8 @@ class Require(StrictModel):
     """How the image must have been built; implies ``provenance``."""
 
     vulnerabilities: VulnerabilityRules | None = None
-    """An attested vulnerability report (of Trivy or Grype) and what it may say."""
+    """An attested vulnerability report (cosign's type with the JSON of Trivy or Grype, or in-toto's
+    own type) and what it may say."""
 
     freshness: Freshness | None = None
     """How long ago the image may have been built; implies ``provenance``."""

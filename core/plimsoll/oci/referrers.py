@@ -60,7 +60,8 @@ async def find(
     """See ``Registry.referrers``."""
     digest = _subject(ref)
     found = await _by_api(session, ref, digest, artifact_type)
-    if found is None:
+    if not found:
+        # Also where the API knows nothing: whoever pushed before the registry had it left a tag.
         _, found = await _by_tag(read, ref)
     return [item for item in found if artifact_type in {None, item.artifact_type}]
 

@@ -47,6 +47,7 @@ class Hostile:
         self.blobs = {}
         self.listed = []
         self.broken = {}
+        self.index_tags = set()
         self.asked = []
 
     def add_blob(self, data):
@@ -90,6 +91,7 @@ class Hostile:
         if found is None:
             return web.json_response({"errors": []}, status=404)
         media_type = OCI_MANIFEST if kind == "manifests" else "application/octet-stream"
+        media_type = OCI_INDEX if name in self.index_tags else media_type
         return web.Response(body=found, content_type=media_type)
 
 
@@ -123,7 +125,17 @@ async def test_nothing_is_no_error(hostile):
     evidence = await found(hostile)
     assert evidence.items == ()
     assert evidence.rejections == ()
-    assert len(hostile.asked) == 3
+    # The API, the tag that stands for it, and two legacy tags.
+    assert len(hostile.asked) == 4
+
+
+async def test_what_was_pushed_before_the_registry_had_the_api_is_found(hostile):
+    listed, _ = hostile.add_bundle(sign_image(KEY, IMAGE).to_json())
+    index = Index(manifests=(listed,)).to_bytes()
+    hostile.listed.clear()
+    hostile.manifests[IMAGE.replace(":", "-")] = index
+    hostile.index_tags.add(IMAGE.replace(":", "-"))
+    assert len(proven(await found(hostile)).signatures) == 1
 
 
 async def test_a_bundle(hostile):

@@ -211,6 +211,80 @@ def test_what_cannot_be_read_is_no_clean_bill(document):
     refuses("cannot be read", {"sbomRules": {"deniedLicenses": ["X"]}}, document)
 
 
+def spdx3(*packages, purpose="library"):
+    graph = [{"type": "SpdxDocument", "spdxId": "d"}]
+    for number, (name, version, licence, url) in enumerate(packages):
+        item = {"type": "software_Package", "spdxId": f"p{number}", "name": name}
+        item |= {"software_packageVersion": version, "software_primaryPurpose": purpose}
+        item |= {"software_packageUrl": url} if url else {}
+        graph.append(item)
+        if licence is not None:
+            relation = {"type": "Relationship", "spdxId": f"r{number}", "from": f"p{number}"}
+            graph.append(relation | {"relationshipType": "hasDeclaredLicense", "to": [licence]})
+    return f"{SPDX}/v3.0", {"@context": "c", "@graph": graph}
+
+
+GPL = {
+    "type": "simplelicensing_LicenseExpression",
+    "spdxId": "l",
+    "simplelicensing_licenseExpression": "MIT AND GPL-3.0-only",
+}
+
+
+@pytest.mark.parametrize(
+    ("licence", "denied"),
+    [
+        (GPL, True),
+        ("https://spdx.org/licenses/GPL-3.0-only", True),
+        ("https://spdx.org/licenses/MIT", False),
+        ({"type": "expandedlicensing_CustomLicense", "spdxId": "x", "name": "GPL-3.0-only"}, True),
+        ({"type": "expandedlicensing_NoAssertionLicense", "spdxId": "x"}, False),
+        (None, False),
+    ],
+)
+def test_licences_of_spdx_3(licence, denied):
+    rules = {"sbomRules": {"deniedLicenses": ["GPL-*"]}}
+    document = spdx3(("p", "1", licence, "pkg:apk/p@1"))
+    if denied:
+        refuses("a licence is denied: p (", rules, document)
+    else:
+        passes(rules, document)
+
+
+def test_licences_of_spdx_3_by_reference():
+    kind, document = spdx3(("p", "1", "l", ""))
+    document["@graph"].append(GPL)
+    refuses("GPL", {"sbomRules": {"deniedLicenses": ["GPL-*"]}}, (kind, document))
+
+
+def test_packages_of_spdx_3():
+    whole = ("openssl", "3.0.1", "https://spdx.org/licenses/MIT", "pkg:apk/openssl@3.0.1")
+    bare = ("p", "", None, "")
+    denied = [{"name": "openssl", "versions": [">=3.0", "<3.0.7"]}]
+    refuses("package openssl 3.0.1", {"sbomRules": {"deniedPackages": denied}}, spdx3(whole))
+    rules = {"sbomRules": {"completeness": 100}}
+    passes(rules, spdx3(whole))
+    refuses("1 of 2 packages", rules, spdx3(whole, bare))
+    refuses("0 of 0", rules, spdx3(whole, purpose="container"))
+    refuses("not cyclonedx", {"sbomRules": {"formats": ["cyclonedx"]}}, spdx3(whole))
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        "x",
+        [1],
+        [{"type": "SpdxDocument", "spdxId": 5}],
+        [{"type": "SpdxDocument"}, {"relationshipType": "hasDeclaredLicense", "to": "x"}],
+        [{"type": "SpdxDocument"}, {"relationshipType": "hasDeclaredLicense", "to": [5]}],
+        [{"type": "SpdxDocument"}, {"type": "software_Package", "name": 1}],
+    ],
+)
+def test_spdx_3_that_cannot_be_read_is_no_clean_bill(graph):
+    document = (f"{SPDX}/v3.0", {"@graph": graph})
+    refuses("cannot be read", {"sbomRules": {"deniedLicenses": ["X"]}}, document)
+
+
 def test_nesting_is_bounded():
     deep = component()
     for _ in range(50):
@@ -483,6 +557,64 @@ def test_vex(documents, clears):
 )
 def test_a_report_that_is_not_understood_is_no_clean_one(result):
     refuses("cannot be read", vulnerabilities(), report(result))
+
+
+IN_TOTO = "https://in-toto.io/attestation/vulns/v0.2"
+
+
+def in_toto(*results, kind=IN_TOTO):
+    times = {"scanFinishedOn": "2026-06-01T00:00:00Z"}
+    return kind, {"scanner": {"result": list(results)}, "metadata": times}
+
+
+def listed(score, **notes):
+    return {"id": "CVE-2026-1", "severity": [{"method": "m", "score": score}], "annotations": notes}
+
+
+@pytest.mark.parametrize(
+    ("score", "severity"),
+    [
+        ("critical", "critical"),
+        ("9.8", "critical"),
+        (7, "high"),
+        ("6.9", "medium"),
+        ("0.1", "low"),
+        ("0", "negligible"),
+        ("nan", "unknown"),
+        ("", "unknown"),
+        (None, "unknown"),
+    ],
+)
+def test_reports_of_in_totos_own_type(score, severity):
+    rules = vulnerabilities(severities=[severity])
+    refuses(f"CVE-2026-1 ({severity}, p 1", rules, in_toto(listed(score, package="p", version="1")))
+    others = [one for one in ("critical", "high", "medium") if one != severity]
+    passes(vulnerabilities(severities=others), in_toto(listed(score)))
+    passes(rules, in_toto())
+
+
+def test_the_worst_score_of_a_report_counts():
+    both = listed("1.0")
+    both["severity"].append({"method": "other", "score": "9.1"})
+    refuses("critical", vulnerabilities(), in_toto(both))
+
+
+def test_fixes_and_aliases_of_in_totos_own_type():
+    fixable = vulnerabilities(onlyFixable=True)
+    passes(fixable, in_toto(listed("9.8")))
+    refuses("CVE-2026-1", fixable, in_toto(listed("9.8", fixed="2")))
+    refuses("CVE-2026-1", fixable, in_toto(listed("9.8") | {"annotations": [{"fixed": "2"}]}))
+    ignored = [{"id": "GHSA-1", "reason": "r", "until": "2099-01-01T00:00:00Z"}]
+    named = in_toto(listed("9.8", aliases=["GHSA-1"]))
+    passes(vulnerabilities(ignore=ignored), named)
+    refuses("CVE-2026-1", vulnerabilities(), named)
+
+
+@pytest.mark.parametrize("result", [None, {}, "x", [1], [{}], [{"id": "a", "severity": 1}]])
+def test_a_report_of_in_totos_own_type_that_is_not_understood(result):
+    kind, predicate = in_toto()
+    predicate["scanner"]["result"] = result
+    refuses("cannot be read", vulnerabilities(), (kind, predicate))
 
 
 # --- digest ---------------------------------------------------------------------------------------

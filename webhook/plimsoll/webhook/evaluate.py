@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from plimsoll.api.meta import GROUP
-from plimsoll.api.predicates import OPENVEX_TYPES, PROVENANCE_TYPES, SBOM_TYPES, VULN
+from plimsoll.api.predicates import OPENVEX_TYPES, PROVENANCE_TYPES, SBOM_TYPES, VULN_TYPES
 from plimsoll.oci.strictjson import dump
 from plimsoll.webhook.outcomes import (
     AuthorityOutcome,
@@ -235,7 +235,7 @@ def _unmet(rules: Require, verdicts: Sequence[Verdict], now: datetime) -> Iterat
         )
     if rules.vulnerabilities is not None:
         yield from vulnerability_failures(
-            rules.vulnerabilities, attested(frozenset({VULN})), attested(OPENVEX_TYPES), now
+            rules.vulnerabilities, attested(VULN_TYPES), attested(OPENVEX_TYPES), now
         )
 
 
@@ -248,7 +248,7 @@ _LABELS = {
 _TYPES = {
     "sbom": SBOM_TYPES,
     "provenance": PROVENANCE_TYPES,
-    "vulnerabilities": frozenset({VULN}),
+    "vulnerabilities": VULN_TYPES,
 }
 
 

@@ -19,7 +19,7 @@ from plimsoll.api.predicates import (
     PREDICATE_ALIASES,
     PROVENANCE_TYPES,
     SBOM_TYPES,
-    VULN,
+    VULN_TYPES,
 )
 from plimsoll.api.require import Require
 from plimsoll.oci.errors import InvalidReferenceError
@@ -140,7 +140,7 @@ class CompiledPolicy:
         if "provenance" in self.require:
             types |= PROVENANCE_TYPES
         if self.rules.vulnerabilities is not None:
-            types |= {VULN} | (OPENVEX_TYPES if self.rules.vulnerabilities.vex else set())
+            types |= VULN_TYPES | (OPENVEX_TYPES if self.rules.vulnerabilities.vex else set())
         return frozenset(types)
 
     def concerns(self, names: tuple[str, ...]) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plimsoll.api.predicates import CYCLONEDX, SPDX
+from plimsoll.api.predicates import SPDX
 from plimsoll.apk.version import try_version
 from plimsoll.webhook.patterns import like
+from plimsoll.webhook.sbomformats import Component, components
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -15,30 +15,7 @@ if TYPE_CHECKING:
     from plimsoll.api.require import DeniedPackage, SbomRules
     from plimsoll.signing.results import VerifiedAttestation
 
-_UNSAID = frozenset({"", "NOASSERTION", "NONE"})
-_DEPTH = 16
 _SHOWN = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Component:
-    """One package of a bill of materials."""
-
-    name: str
-    version: str = ""
-    licenses: tuple[str, ...] = ()
-    """Expressions that all hold."""
-
-    identified: bool = False
-    """Whether a purl or CPE names it."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether all is said that ``completeness`` asks for."""
-        return bool(self.name and self.version and self.licenses and self.identified)
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.version}".rstrip()
 
 
 def sbom_failures(rules: SbomRules, documents: Sequence[VerifiedAttestation]) -> Iterator[str]:
@@ -61,52 +38,6 @@ def sbom_failures(rules: SbomRules, documents: Sequence[VerifiedAttestation]) ->
         reasons += [why] if why else []
     if not good and reasons:
         yield "no SBOM is good enough: " + "; ".join(dict.fromkeys(reasons))
-
-
-def components(document: VerifiedAttestation) -> Iterator[Component]:
-    """The packages of a document; raises ``ValueError`` if it is not understood."""
-    predicate = document.predicate
-    if not isinstance(predicate, dict):
-        raise ValueError("it is no object")  # noqa: TRY004  what a document holds is no type of ours
-    if document.predicate_type.startswith(SPDX):
-        if "packages" not in predicate:
-            raise ValueError("it has no packages (SPDX 2.2 and 2.3 are read)")
-        for item in _items(predicate, "packages"):
-            if item.get("primaryPackagePurpose") != "CONTAINER":
-                yield _of_spdx(item)
-    elif document.predicate_type.startswith(CYCLONEDX):
-        yield from _of_cyclonedx(predicate, 0)
-    else:
-        raise ValueError(f"{document.predicate_type} is no bill of materials")
-
-
-def _of_spdx(item: dict[str, Any]) -> Component:
-    said = [_text(item, key) for key in ("licenseDeclared", "licenseConcluded")]
-    kinds = {_text(ref, "referenceType") for ref in _items(item, "externalRefs")}
-    return Component(
-        name=_text(item, "name"),
-        version=_text(item, "versionInfo"),
-        licenses=tuple(dict.fromkeys(one for one in said if one not in _UNSAID)),
-        identified=bool(kinds & {"purl", "cpe22Type", "cpe23Type"}),
-    )
-
-
-def _of_cyclonedx(holder: dict[str, Any], depth: int) -> Iterator[Component]:
-    if depth > _DEPTH:
-        raise ValueError("its components are nested too deeply")
-    for item in _items(holder, "components"):
-        licenses: list[str] = []
-        for entry in _items(item, "licenses"):
-            one = entry.get("license")
-            named = (_text(one, "id") or _text(one, "name")) if isinstance(one, dict) else ""
-            licenses.append(_text(entry, "expression") or named)
-        yield Component(
-            name=_text(item, "name"),
-            version=_text(item, "version"),
-            licenses=tuple(one for one in licenses if one not in _UNSAID),
-            identified=bool(_text(item, "purl") or _text(item, "cpe")),
-        )
-        yield from _of_cyclonedx(item, depth + 1)
 
 
 def _denied(rules: SbomRules, found: Sequence[Component]) -> Iterator[str]:
@@ -192,19 +123,3 @@ def _too_little(rules: SbomRules, kind: str, found: Sequence[Component]) -> str:
                 f"not {rules.completeness} %"
             )
     return ""
-
-
-def _items(holder: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    value = holder.get(key)
-    if value is None:
-        return []
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise ValueError(f"{key} is no list of objects")
-    return value
-
-
-def _text(holder: dict[str, Any], key: str) -> str:
-    value = holder.get(key)
-    if value is not None and not isinstance(value, str):
-        raise ValueError(f"{key} is no text")
-    return value or ""

@@ -5,11 +5,11 @@ A report that is not understood is no clean report.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from plimsoll.api.meta import parse_duration
 from plimsoll.webhook.provenancerules import SKEW, parse_time
+from plimsoll.webhook.vulnformats import Finding, at, findings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -18,22 +18,7 @@ if TYPE_CHECKING:
     from plimsoll.api.require import VulnerabilityRules
     from plimsoll.signing.results import VerifiedAttestation
 
-_SEVERITIES = frozenset({"critical", "high", "medium", "low", "negligible"})
 _SHOWN = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One vulnerability of one package."""
-
-    ids: frozenset[str]
-    severity: str
-    package: str
-    purl: str = ""
-    fixable: bool = False
-
-    def __str__(self) -> str:
-        return f"{min(self.ids)} ({self.severity}, {self.package})"
 
 
 def vulnerability_failures(
@@ -43,21 +28,21 @@ def vulnerability_failures(
     now: datetime,
 ) -> Iterator[str]:
     """Why the newest report does not do; an older one never stands in for it."""
-    newest: tuple[datetime, dict[str, Any]] | None = None
+    newest: tuple[datetime, VerifiedAttestation] | None = None
     for report in reports:
-        moment = parse_time(_at(report.predicate, "metadata", "scanFinishedOn"))
+        moment = parse_time(at(report.predicate, "metadata", "scanFinishedOn"))
         if moment is None or moment > now + SKEW:
             yield "a vulnerability report has no possible time (metadata.scanFinishedOn)"
             return
         if newest is None or moment > newest[0]:
-            newest = moment, report.predicate
+            newest = moment, report
     if newest is None:
         return
-    moment, predicate = newest
+    moment, report = newest
     if rules.max_age and now - moment > parse_duration(rules.max_age):
         yield f"the vulnerability report is of {moment.isoformat()}, over {rules.max_age} old"
     try:
-        found = list(findings(predicate))
+        found = list(findings(report.predicate, report.predicate_type))
     except ValueError as error:
         yield f"the vulnerability report cannot be read: {error}"
         return
@@ -77,58 +62,6 @@ def vulnerability_failures(
         yield f"vulnerabilities: {shown}{more}"
 
 
-def findings(predicate: Any) -> Iterator[Finding]:
-    """The vulnerabilities that Trivy or Grype reported; raises ``ValueError``."""
-    result = _at(predicate, "scanner", "result")
-    if isinstance(result, dict) and isinstance(result.get("Results"), list):
-        yield from _trivy(result)
-    elif isinstance(result, dict) and isinstance(result.get("matches"), list):
-        yield from _grype(result)
-    else:
-        raise ValueError("its scanner.result is neither Trivy's nor Grype's JSON")  # noqa: TRY004
-
-
-def _trivy(result: dict[str, Any]) -> Iterator[Finding]:
-    for target in _items(result, "Results"):
-        for item in _items(target, "Vulnerabilities"):
-            purl = _at(item, "PkgIdentifier", "PURL")
-            yield Finding(
-                _ids(item.get("VulnerabilityID"), item.get("VendorIDs")),
-                _severity(item.get("Severity")),
-                f"{item.get('PkgName', '?')} {item.get('InstalledVersion', '')}".rstrip(),
-                purl if isinstance(purl, str) else "",
-                bool(item.get("FixedVersion")),
-            )
-
-
-def _grype(result: dict[str, Any]) -> Iterator[Finding]:
-    for match in _items(result, "matches"):
-        item, artifact = match.get("vulnerability"), match.get("artifact")
-        if not isinstance(item, dict) or not isinstance(artifact, dict):
-            raise ValueError("a match has no vulnerability or no artifact")  # noqa: TRY004
-        related = [one.get("id") for one in _items(match, "relatedVulnerabilities")]
-        purl = artifact.get("purl")
-        yield Finding(
-            _ids(item.get("id"), related),
-            _severity(item.get("severity")),
-            f"{artifact.get('name', '?')} {artifact.get('version', '')}".rstrip(),
-            purl if isinstance(purl, str) else "",
-            _at(item, "fix", "state") == "fixed" or bool(_at(item, "fix", "versions")),
-        )
-
-
-def _ids(main: Any, others: Any) -> frozenset[str]:
-    if not isinstance(main, str) or not main:
-        raise ValueError("a vulnerability has no id")
-    more = [one for one in others if isinstance(one, str)] if isinstance(others, list) else []
-    return frozenset([main, *more])
-
-
-def _severity(value: Any) -> str:
-    text = value.lower() if isinstance(value, str) else ""
-    return text if text in _SEVERITIES else "unknown"
-
-
 Statement = tuple[frozenset[str], bool]
 
 
@@ -139,12 +72,12 @@ def _settled(
     told: list[tuple[datetime, str, Statement]] = []
     for document in documents:
         predicate = document.predicate
-        statements = _at(predicate, "statements")
+        statements = at(predicate, "statements")
         for one in statements if isinstance(statements, list) else []:
-            moment = parse_time(_at(one, "timestamp")) or parse_time(_at(predicate, "timestamp"))
+            moment = parse_time(at(one, "timestamp")) or parse_time(at(predicate, "timestamp"))
             if moment is None or moment > now + SKEW:
                 continue
-            clears = _at(one, "status") in {"not_affected", "fixed"}
+            clears = at(one, "status") in {"not_affected", "fixed"}
             products = _products(one, document.digest)
             if products is not None:
                 told += [(moment, name, (products, clears)) for name in _named(one)]
@@ -155,23 +88,23 @@ def _settled(
 
 
 def _named(statement: Any) -> Iterator[str]:
-    value = _at(statement, "vulnerability")
-    aliases = _at(value, "aliases")
-    names = [value, _at(value, "name"), _at(value, "@id")]
+    value = at(statement, "vulnerability")
+    aliases = at(value, "aliases")
+    names = [value, at(value, "name"), at(value, "@id")]
     names += aliases if isinstance(aliases, list) else []
     yield from (name for name in names if isinstance(name, str) and name)
 
 
 def _products(statement: Any, digest: str) -> frozenset[str] | None:
     """The packages that a statement is about, empty for the whole image; ``None`` for others."""
-    products = _at(statement, "products")
+    products = at(statement, "products")
     if not isinstance(products, list) or not products:
         return frozenset()
     packages: set[str] = set()
     whole = False
     for product in products:
         names = [product] if isinstance(product, str) else list(_names(product))
-        parts = _at(product, "subcomponents")
+        parts = at(product, "subcomponents")
         of_image = any(digest in name.replace("%3A", ":") for name in names)
         if isinstance(parts, list) and parts:
             if of_image:
@@ -188,10 +121,10 @@ def _products(statement: Any, digest: str) -> frozenset[str] | None:
 def _names(item: Any) -> Iterator[str]:
     if isinstance(item, str):
         yield item
-    for value in (_at(item, "@id"), _at(item, "identifiers", "purl")):
+    for value in (at(item, "@id"), at(item, "identifiers", "purl")):
         if isinstance(value, str):
             yield value
-    hashed = _at(item, "hashes", "sha-256")
+    hashed = at(item, "hashes", "sha-256")
     if isinstance(hashed, str):
         yield f"sha256:{hashed}"
 
@@ -205,18 +138,3 @@ def _cleared(finding: Finding, settled: Mapping[str, list[Statement]]) -> bool:
         if not products or finding.purl in products
     ]
     return bool(said) and said[-1]
-
-
-def _items(holder: Any, key: str) -> list[dict[str, Any]]:
-    value = holder.get(key)
-    if value is None:
-        return []
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise ValueError(f"{key} is no list of objects")
-    return value
-
-
-def _at(value: Any, *path: str) -> Any:
-    for step in path:
-        value = value.get(step) if isinstance(value, dict) else None
-    return value
