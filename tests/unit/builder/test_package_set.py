@@ -119,6 +119,14 @@ def test_epochs_are_written_without_changing_anything_else():
     assert "  epoch: 7\n" in hello(without).with_epoch(7, 0).text
 
 
+def test_epochs_need_a_place():
+    flow = Configuration("x.yaml", "package: {name: x, version: 1}\n")
+    with pytest.raises(PackageConfigError, match=r"package.epoch, which must become 2 .*epoch: 0"):
+        flow.with_epoch(2, 0)
+    with_one = Configuration("x.yaml", "package: {name: x, version: 1, epoch: 0}\n")
+    assert with_one.with_epoch(2, 0).text == "package: {name: x, version: 1, epoch: 2}\n"
+
+
 def file(text):
     return SmallFile(text.encode())
 

@@ -14,7 +14,6 @@ from plimsoll.api.packagesteps import (
 )
 from plimsoll.arch import Arch
 from plimsoll.builder.concurrently import run_all
-from plimsoll.builder.package.load import load_text
 from plimsoll.builder.steps.packagecommon import Storage, storage_registry
 from plimsoll.builder.steps.packagedecide import decide
 from plimsoll.builder.steps.packageindex import expected_signers, leaving
@@ -55,9 +54,8 @@ async def plan_packages(engine: Engine, request: PackageRequest) -> PackagePlanR
             lost = {(f.name, f.inputs_hash) for f in request.failed if f.arch == arch.oci}
             items = found[arch].items.values()
             decisions[arch] = decide(items, snapshots[arch].state, lost)
-        written = {c.path: load_text(c.text, c.path).config.package.epoch for c in configurations}
         indexes = {arch: snapshot.manifest for arch, snapshot in snapshots.items()}
-        digest = await push_plan(storage, found, decisions, written, indexes)
+        digest = await push_plan(storage, found, decisions, indexes)
     return summarize(request, digest, decisions, snapshots)
 
 

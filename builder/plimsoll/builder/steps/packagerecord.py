@@ -170,7 +170,6 @@ async def push_plan(
     storage: Storage,
     found: Mapping[Arch, Wanted],
     decisions: Mapping[Arch, list[Decision]],
-    written: Mapping[str, int],
     indexes: Mapping[Arch, str],
 ) -> str:
     """Push a plan; returns its digest.
@@ -179,7 +178,6 @@ async def push_plan(
         storage: where.
         found: configurations.
         decisions: about them.
-        written: path of a configuration → its own epoch.
         indexes: digest of the index's manifest by architecture.
     """
     layers: list[Layer] = []
@@ -206,7 +204,7 @@ async def push_plan(
                     PlannedConfiguration(
                         path=configuration.path,
                         text=configuration.text,
-                        written_epoch=written[configuration.path],
+                        written_epoch=found[arch].items[one.name].epoch,
                         files=number(configuration.files),
                         pipelines=number(configuration.pipelines),
                         repository=configuration.repository,

@@ -69,7 +69,13 @@ class Configuration:
         if epoch == written:
             return self
         editor = Editor(self.text, self.path)
-        editor.set(("package", "epoch"), str(epoch))
+        try:
+            editor.set(("package", "epoch"), str(epoch))
+        except PackageConfigError as error:
+            raise PackageConfigError(
+                f"{error.message}, which must become {epoch}",
+                hint="write 'epoch: 0' under 'package:', on a line of its own",
+            ) from None
         return replace(self, text=editor.result())
 
 
