@@ -25,8 +25,13 @@ set with `operator.env` and `webhook.env`.
 
 #: What programs of ours and of others read, wherever they run.
 COMMON = {
+    "CI_SERVER_URL, CI_API_V4_URL": "Another GitLab than gitlab.com, for merge requests.",
     "COSIGN_PASSWORD": "Password of a private key that is given as a file.",
     "DOCKER_CONFIG": "Folder of docker's `config.json`, where logins to registries are read.",
+    "GH_CONFIG_DIR, XDG_CONFIG_HOME": "Where the file of `gh` is, whose token counts for GitHub.",
+    "GH_TOKEN, GITHUB_TOKEN": "Token for GitHub; goes before the file of `gh` and `.netrc`.",
+    "GITHUB_SERVER_URL, GITHUB_API_URL, GITHUB_GRAPHQL_URL": "Another GitHub than github.com.",
+    "GITLAB_TOKEN": "Token for GitLab.",
     "HOME": "Where `.docker/config.json` and `.cache` are looked for.",
     "HTTP_AUTH": "Logins to package repositories: `basic:HOST:USER:PASSWORD`, several with blanks.",
     "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY": "Proxies; names in lower case count first.",
@@ -35,9 +40,12 @@ COMMON = {
     "NETRC": "File with logins to package repositories instead of `~/.netrc`.",
     "PLIMSOLL_ALPINE_RELEASES": "A mirror of Alpine's `releases.json`, where keys are found.",
     "PLIMSOLL_CACHE_DIR": "The package cache; `--cache-dir` goes before it.",
+    "PLIMSOLL_GIT_CREDENTIALS": "File or folder with logins for Git servers, for "
+    "`package updates` and `bump`; `--git-credentials` goes before it.",
     "PLIMSOLL_MIRRORS": "Where to look first for packages: `ORIGINAL=MIRROR` URL prefixes, several "
     "with blanks.",
     "PLIMSOLL_KEY_PASSWORD": "Password of a package signing key that is given as a file.",
+    "PLIMSOLL_RELEASE_MONITORING_URL": "Another release-monitoring than release-monitoring.org.",
     "REGISTRY_AUTH_FILE": "A further file with logins, as podman has it.",
     "SOURCE_DATE_EPOCH": "Creation time of images, in seconds since 1970; goes before everything "
     "else.",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from plimsoll.builder.cli.packageoptions import OptionsError
 from plimsoll.builder.store import storage_errors
-from plimsoll.cli.options import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -83,7 +83,7 @@ class Branches:
         from plimsoll.builder.updates.forge import forge_of  # noqa: PLC0415
 
         if not options["use_git"]:
-            raise UsageError("--push and --pull-request are about branches", hint="add --git")
+            raise OptionsError("--push and --pull-request are about branches", hint="add --git")
         project = await Project.find(folder)
         base = await project.base(options["base"], options["remote"])
         forge = None

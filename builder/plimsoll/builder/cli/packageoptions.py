@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from plimsoll.builder.package.errors import PackageConfigError
+from plimsoll.errors import Error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
     from plimsoll.builder.package.load import Loaded
 
 F = TypeVar("F", bound="Callable[..., Any]")
+
+
+class OptionsError(Error):
+    """Options that do not go together."""
+
+    reason = "Usage"
+
 
 _LOAD_OPTIONS = (
     click.option(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from plimsoll.cli.options import UsageError
+from plimsoll.builder.cli.packageoptions import OptionsError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -93,9 +93,9 @@ async def prepared(
     )
 
     if options["offline"] and options["network"]:
-        raise UsageError("--offline and --network contradict each other", hint="leave one out")
+        raise OptionsError("--offline and --network contradict each other", hint="leave one out")
     if options["offline"] and options["signed_sources"]:
-        raise UsageError(
+        raise OptionsError(
             "signatures are looked at where sources come from, which --offline does not ask",
             hint="give --signed-sources to 'package update-cache'",
         )

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from plimsoll.builder.cli.packagechanges import change_options
+from plimsoll.builder.cli.packageoptions import OptionsError
+from plimsoll.builder.cli.registry import insecure_option, open_registry
 from plimsoll.builder.package.errors import PackageConfigError
-from plimsoll.cli.options import UsageError, insecure_option, open_registry
 from plimsoll.errors import Error
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def updates(paths: tuple[Path, ...], *, everything: bool, as_json: bool, **optio
     same.
     """
     if not options["bump"] and any(options[n] for n in ("use_git", "push", "pull_request")):
-        raise UsageError("--git, --push and --pull-request are about changes", hint="add --bump")
+        raise OptionsError("--git, --push and --pull-request are about changes", hint="add --bump")
     requests, broken = read_requests(paths)
     outcomes, changed = asyncio.run(_run(requests, options))
     if as_json:
