@@ -190,3 +190,24 @@ def test_dot_as_a_page(desk, tmp_path):
         finally:
             process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
+
+
+def test_healthcheck(desk):
+    text = (desk / "image.yaml").read_text()
+    (desk / "more.yaml").write_text(
+        "include: image.yaml\nhealthcheck: {command: \"/bin/app --say 'a b'\", interval: 1m30s}\n"
+    )
+    (desk / "out").mkdir()
+    run("build", "more.yaml", "x:1", "out")
+    layout = Layout.open(desk / "out")
+    manifest = layout.read_manifest(layout.read_manifest(layout.resolve()).manifests[0])
+    config = json.loads(layout.read_blob(manifest.config.digest))["config"]
+    assert config["Healthcheck"] == {
+        "Test": ["CMD", "/bin/app", "--say", "a b"],
+        "Interval": 90 * 10**9,
+        "Timeout": 30 * 10**9,
+        "Retries": 3,
+    }
+    (desk / "bad.yaml").write_text(f"{text}healthcheck: {{interval: 1s}}\n")
+    with pytest.raises(Error, match="one of command, shell-fragment"):
+        run("show-config", "bad.yaml")

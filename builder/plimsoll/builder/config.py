@@ -210,6 +210,7 @@ def merge(base: ImageConfiguration, over: ImageConfiguration) -> ImageConfigurat
     for name in (
         "entrypoint",
         "cmd",
+        "healthcheck",
         "stop_signal",
         "work_dir",
         "archs",

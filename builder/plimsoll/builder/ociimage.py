@@ -159,8 +159,36 @@ def _runtime(config: ImageConfiguration, user: str, labels: Mapping[str, str]) -
         "Volumes": {path: {} for path in sorted(config.volumes)},
         "WorkingDir": config.work_dir,
         "StopSignal": config.stop_signal,
+        "Healthcheck": _healthcheck(config),
     }
     return {key: item for key, item in value.items() if item}
+
+
+def _healthcheck(config: ImageConfiguration) -> dict[str, Any]:
+    """Docker's addition to the configuration of images."""
+    check = config.healthcheck
+    if check is None:
+        return {}
+    from plimsoll.api.meta import parse_duration  # noqa: PLC0415  (start-up time; few have one)
+
+    test = (
+        ["CMD-SHELL", check.shell_fragment]
+        if check.shell_fragment
+        else ["CMD", *_split(check.command, "healthcheck.command")]
+    )
+    times = {
+        "Interval": check.interval,
+        "Timeout": check.timeout,
+        "StartPeriod": check.start_period,
+    }
+    nanoseconds = {
+        key: int(parse_duration(text).total_seconds()) * 10**9 for key, text in times.items()
+    }
+    return {
+        "Test": test,
+        **{key: number for key, number in nanoseconds.items() if number},
+        "Retries": check.retries,
+    }
 
 
 def _entrypoint(config: ImageConfiguration) -> list[str]:

@@ -17,6 +17,7 @@ _ORDER = (
     "contents",
     "entrypoint",
     "cmd",
+    "healthcheck",
     "stop-signal",
     "work-dir",
     "accounts",

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from plimsoll.api.base import Section
+from plimsoll.api.meta import Duration
 
 _FILE_NAME = re.compile(r"[a-zA-Z0-9_-]+[a-zA-Z0-9_.-]*")
 _MAX_ID = 2**32 - 2
@@ -150,6 +151,34 @@ class Entrypoint(_Section):
 
     services: dict[str, Text] = {}
     """Service name → command line, for ``service-bundle``."""
+
+
+class Healthcheck(_Section):
+    """How Docker finds out whether the container works. Kubernetes has probes of its own."""
+
+    command: Text = ""
+    """Command line, split as a shell would; exit status 0 is healthy."""
+
+    shell_fragment: Text = Field(default="", alias="shell-fragment")
+    """Shell text, run by the image's shell; in place of ``command``."""
+
+    interval: Duration = "30s"
+    """Time between two checks."""
+
+    timeout: Duration = "30s"
+    """How long one check may take."""
+
+    start_period: Duration = Field(default="0s", alias="start-period")
+    """How long failures do not count after the start."""
+
+    retries: Annotated[int, Field(ge=1, le=1000)] = 3
+    """How many failures in a row make the container unhealthy."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Healthcheck:
+        if bool(self.command) == bool(self.shell_fragment):
+            raise ValueError("a healthcheck needs one of command, shell-fragment")
+        return self
 
 
 class User(_Section):
@@ -306,6 +335,9 @@ class ImageConfiguration(_Section):
     cmd: Text = ""
     """Default arguments, split as a shell would."""
 
+    healthcheck: Healthcheck | None = None
+    """How Docker finds out whether the container works."""
+
     stop_signal: Text = Field(default="", alias="stop-signal")
     """Signal that stops the container, for example ``SIGTERM``."""
 
@@ -356,6 +388,7 @@ class ImageConfiguration(_Section):
             return self
         given = {
             "entrypoint": self.entrypoint != Entrypoint(),
+            "healthcheck": self.healthcheck,
             "cmd": self.cmd,
             "stop-signal": self.stop_signal,
             "work-dir": self.work_dir,
