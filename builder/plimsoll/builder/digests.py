@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from plimsoll.builder.codec import unpacker
+from plimsoll.builder.processors import workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,7 +28,7 @@ def digests(segments: Iterable[Segment], codec: Codec) -> tuple[str, str]:
         CorruptEntryError: a segment is not what was stored.
     """
     tar, stream = hashlib.sha256(), hashlib.sha256()
-    workers = os.cpu_count() or 1
+    threads = workers()
     ahead: deque[Future[bytes | bytearray]] = deque()
     own = threading.local()
 
@@ -39,12 +39,12 @@ def digests(segments: Iterable[Segment], codec: Codec) -> tuple[str, str]:
         content: bytes | bytearray = own.expand(piece, size)
         return content
 
-    with ThreadPoolExecutor(workers, "expand", prepare) as pool:
+    with ThreadPoolExecutor(threads, "expand", prepare) as pool:
         for segment in segments:
             for piece, size in segment.members():
                 ahead.append(pool.submit(expand, piece, size))
                 stream.update(piece)
-                if len(ahead) > 4 * workers:
+                if len(ahead) > 4 * threads:
                     tar.update(ahead.popleft().result())
         for future in ahead:
             tar.update(future.result())

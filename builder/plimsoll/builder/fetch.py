@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self
 
 from plimsoll.builder.allocator import keep_buffers
 from plimsoll.builder.concurrently import run_all
+from plimsoll.builder.processors import workers
 from plimsoll.builder.repositories import RepositoryError, hinted, local_path
 from plimsoll.builder.store import storage_errors
 from plimsoll.http import HttpError, public_url
@@ -57,7 +57,7 @@ class Fetcher:
         self._progress = progress
         keep_buffers()
         # Hashing, inflating and compressing release the interpreter's lock.
-        self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="verify")
+        self._pool = ThreadPoolExecutor(workers(), thread_name_prefix="verify")
         self._downloads = asyncio.Semaphore(_DOWNLOADS)
 
     async def __aenter__(self) -> Self:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from plimsoll.builder.digests import digests, digests_alone
 from plimsoll.builder.directories import Directories, node_header
 from plimsoll.builder.layer import Layer
 from plimsoll.builder.node import original
+from plimsoll.builder.processors import workers
 from plimsoll.builder.segment import Reader, Segment, SegmentWriter
 from plimsoll.builder.store import CorruptEntryError, seal, storage_errors, unseal
 
@@ -60,7 +60,7 @@ def make_layers(
         members = _members(tree, group, store, codec)
         return finish([directories.of(set(group)), *members, end], store, codec, alone=True)
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(workers()) as pool:
         layers = [pool.submit(layer, group) for group in groups]
         top = finish([directories.of({-1}), _top(tree, codec)], store, codec, alone=True)
         return [*(made.result() for made in layers), top]
