@@ -12,6 +12,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import apk_files
+from fuzz_evidence import EVIDENCE
+import fuzz_git
 from plimsoll.apk.index import Index, read_index
 from plimsoll.apk.installed import (
     parse_installed,
@@ -232,4 +234,4 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         package, package_control, package_data, package_info, reference, scripts, solver,
         statement, tar, triggers, version, vex, vulnerability_data, yaml,
     )
-}  # fmt: skip
+} | fuzz_git.TARGETS  # fmt: skip
