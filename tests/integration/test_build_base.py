@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import shutil
 import subprocess
 import tarfile
 
@@ -182,6 +183,20 @@ def test_a_base_that_changed_is_noticed(world):
     lock.write_text(json.dumps(value))
     with pytest.raises(LockError, match="the lock names sha256:0000"):
         world.build("out", "--lockfile", str(lock))
+
+
+def test_a_new_base_is_a_new_image(world):
+    """However quickly an unchanged build is answered."""
+    world.on_base()
+    first = world.build("one")[1]
+    assert world.build("two")[1] == first
+    world.write("base.yaml", "packages: [lib=2.0-r0]", "cmd: --new\n")
+    shutil.rmtree(world.folder)
+    world.folder.mkdir()
+    world.run("build", "base.yaml", "base:1", str(world.folder))
+    _, manifest, config = world.build("three")
+    assert manifest != first
+    assert config["config"]["Cmd"] == ["--new"]
 
 
 def test_versions_of_the_base_stay(world):

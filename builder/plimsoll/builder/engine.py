@@ -118,6 +118,9 @@ class Engine:
         """
         config = self._checked(config)
         bases = await self.bases.of(config, archs)
+        if bases:
+            # What a name means may change, and no file that is watched says so.
+            self.repositories.asked = True
         sources = self.logins.strip_sources(sources)
         keys = await self.repositories.keys(config.contents.keyring)
         repositories = await self.repositories.open(
