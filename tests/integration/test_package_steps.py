@@ -60,7 +60,7 @@ test:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    return debian_base(tmp_path_factory.mktemp("debian"))
+    return debian_base(tmp_path_factory)
 
 
 @pytest.fixture(params=[distribution_registry, crane_registry], ids=["tag fallback", "referrers"])

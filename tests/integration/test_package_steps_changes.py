@@ -75,7 +75,7 @@ def config(
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    return debian_base(tmp_path_factory.mktemp("debian"))
+    return debian_base(tmp_path_factory)
 
 
 @pytest.fixture

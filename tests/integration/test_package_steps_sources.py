@@ -66,7 +66,7 @@ pipeline:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    return debian_base(tmp_path_factory.mktemp("debian"), "wget", "tar", "gzip")
+    return debian_base(tmp_path_factory)
 
 
 @pytest.fixture

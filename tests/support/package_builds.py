@@ -32,6 +32,8 @@ from plimsoll.cli.main import cli
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import pytest
+
 PLIMSOLL = Path(sys.executable).with_name("plimsoll")
 STARTED = datetime(2026, 11, 21, 6, 44, tzinfo=UTC)
 
@@ -42,21 +44,26 @@ def repository_key(name: str = "team-1.rsa.pub") -> SigningKey:
     return SigningKey.generate(name, bits=2048)
 
 
-def debian_base(folder: Path, *more: str) -> Path:
-    """A repository with a shell and the usual programs; skips where Debian's cannot be had."""
+def debian_base(factory: pytest.TempPathFactory) -> Path:
+    """A repository with a shell and the usual programs, made once for all tests of a run.
+
+    Skips where Debian's packages cannot be had.
+    """
     import pytest  # noqa: PLC0415
 
     from debian_apk.apt import Apt, AptError  # noqa: PLC0415
     from debian_apk.repository import build  # noqa: PLC0415
 
-    cache = folder / "cache"
-    cache.mkdir()
+    folder = factory.getbasetemp() / "guests-of-packages"
+    if folder.exists():
+        return folder
+    cache, made = factory.mktemp("debian"), factory.mktemp("made") / "repo"
     try:
         Apt("amd64", cache).packages()
-        build(folder / "repo", ["bash", "coreutils", "dash", *more], ["amd64"], cache)
+        build(made, ["bash", "coreutils", "dash", "gzip", "tar", "wget"], ["amd64"], cache)
     except AptError as error:
         pytest.skip(f"no Debian packages can be had here: {error}")
-    return folder / "repo"
+    return made.replace(folder)
 
 
 class StepFailedError(Exception):
