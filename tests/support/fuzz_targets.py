@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import apk_files
-from fuzz_evidence import EVIDENCE
+import fuzz_evidence
 import fuzz_git
 from plimsoll.apk.index import Index, read_index
 from plimsoll.apk.installed import (
@@ -234,4 +234,4 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         package, package_control, package_data, package_info, reference, scripts, solver,
         statement, tar, triggers, version, vex, vulnerability_data, yaml,
     )
-} | fuzz_git.TARGETS  # fmt: skip
+} | fuzz_git.TARGETS | fuzz_evidence.TARGETS  # fmt: skip
