@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -10,12 +11,14 @@ import tarfile
 from contextlib import contextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from apk_repository import Repository, signing_key
 from gotools import tool
 from plimsoll.apk.writer import PackageFile
 from plimsoll.arch import Arch
+from plimsoll.builder.dockerdaemon import DockerError, load
 from registries import distribution_registry
 
 pytestmark = [
@@ -152,3 +155,54 @@ def test_every_form_runs(tmp_path):
             # Without a network of its own: the program needs none, and no plug-in is here.
             said = ctl("run", "--rm", "--snapshotter", "native", image, f"box{number}")
             assert said == expected, image
+
+
+@contextmanager
+def dockerd(folder: Path):
+    """A Docker daemon of its own, without a network; yields its address."""
+    folder.mkdir()
+    address = f"unix://{folder}/docker.sock"
+    settings = ("--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-driver=vfs")
+    places = {"data-root": "root", "exec-root": "state", "pidfile": "pid"}
+    command = ["dockerd", *settings, "-H", address]
+    command += [f"--{name}={folder / place}" for name, place in places.items()]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        yield address, process, folder / "log"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+async def test_docker_takes_it(tmp_path):
+    if shutil.which("dockerd") is None:
+        pytest.skip("needs dockerd")
+    desk = Desk(tmp_path)
+    config = desk.config("gzip")
+    with dockerd(tmp_path / "docker") as (address, process, log):
+        while b"API listen on" not in log.read_bytes():
+            assert process.poll() is None, log.read_text()
+            await asyncio.sleep(0.1)
+        os.environ["DOCKER_HOST"] = address
+        try:
+            said = desk.run("publish", config, "x.example/a:1", "x.example/b:2", "--local")
+        finally:
+            del os.environ["DOCKER_HOST"]
+        assert said.splitlines() == ["x.example/a:1", "x.example/b:2"]
+        connector = aiohttp.UnixConnector(address.removeprefix("unix://"))
+        async with aiohttp.ClientSession(connector=connector) as session:
+            async with session.get("http://docker/images/json") as answer:
+                (image,) = await answer.json()
+            assert sorted(image["RepoTags"]) == ["x.example/a:1", "x.example/b:2"]
+            async with session.get("http://docker/images/x.example/a:1/json") as answer:
+                found = await answer.json()
+        assert found["Config"]["Entrypoint"] == ["/usr/bin/hello", "version"]
+        assert found["Config"]["User"] == "65532"
+
+
+async def test_without_a_daemon_it_says_so(tmp_path):
+    with pytest.raises(DockerError, match="cannot be reached"):
+        await load(tmp_path / "x", {"DOCKER_HOST": f"unix://{tmp_path}/none"})
+    with pytest.raises(DockerError, match="DOCKER_HOST is"):
+        await load(tmp_path / "x", {"DOCKER_HOST": "ssh://x"})

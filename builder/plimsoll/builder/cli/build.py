@@ -67,13 +67,23 @@ def _again(target: Target, key: str, options: dict[str, Any]) -> bool:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the references of the index and of every image to this file.",
 )
+@click.option(
+    "--local",
+    is_flag=True,
+    help="Hand the image to the Docker daemon of this machine ($DOCKER_HOST) and push nothing.",
+)
 @insecure_option
 def publish(config: Path, tags: tuple[str, ...], **options: Any) -> None:
     """Build the image that CONFIG describes and push it to every one of TAGS.
 
     Logins are taken from docker's configuration. The reference with digest is printed on
-    standard output.
+    standard output; with --local, each tag that the daemon has now.
     """
+    if options["local"]:
+        from plimsoll.builder.cli.loading import load_to  # noqa: PLC0415  (start-up time)
+
+        load_to([Reference.parse(tag) for tag in tags], config, options)
+        return
     from plimsoll.builder.cli.building import publish_to  # noqa: PLC0415  (start-up time)
 
     publish_to([Reference.parse(tag) for tag in tags], config, options)
