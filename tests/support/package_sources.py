@@ -1,4 +1,4 @@
-"""Sources of the example packages, as a web server and a Git server show them.
+"""Sources of the example packages, as a web server shows them: archives, and Git repositories.
 
 ``python -m package_sources DIR`` makes them in DIR and serves them where the configurations of
 ``examples/packages`` look for them. The same sources always give the same archives and commits.
@@ -12,13 +12,10 @@ import functools
 import hashlib
 import io
 import os
-import socket
 import subprocess
 import tarfile
 import tempfile
 import threading
-import time
-from dataclasses import dataclass
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,20 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 EXAMPLES = Path(__file__).parents[2] / "examples/packages"
-#: Addresses that the configurations name.
-HTTP, GIT = "http://localhost:8000", "git://localhost:9418"
+#: The address that the configurations name.
+ADDRESS = "http://localhost:8000"
 
 _VERSIONS = {"tonnage": "1.2.0", "manifest": "0.3.1", "ships": "1869", "loadline": "2.1.0"}
 _IN_GIT = {"loadline"}
-_DEADLINE = 20.0
-
-
-@dataclass(frozen=True)
-class Served:
-    """Where sources are shown."""
-
-    http: str
-    git: str
 
 
 def make(out: Path) -> dict[str, str]:
@@ -109,68 +97,84 @@ def _commit(repository: Path, version: str, files: Mapping[str, bytes]) -> str:
         return git("rev-parse", "HEAD")
 
 
-def configurations(target: Path, served: Served) -> None:
-    """Copy the example configurations, with the addresses of ``served``."""
+def configurations(target: Path, address: str) -> None:
+    """Copy the example configurations, with another address of the sources."""
     for path in sorted(EXAMPLES.rglob("*")):
         relative = path.relative_to(EXAMPLES)
         if path.is_dir() or relative.parts[0] == "sources":
             continue
         file = target / relative
         file.parent.mkdir(parents=True, exist_ok=True)
-        text = path.read_text().replace(HTTP, served.http).replace(GIT, served.git)
+        text = path.read_text().replace(ADDRESS, address)
         file.write_text(text)
         file.chmod(path.stat().st_mode & 0o777)
 
 
-class _Quiet(SimpleHTTPRequestHandler):
+class _Handler(SimpleHTTPRequestHandler):
+    """Files, and repositories by ``git http-backend`` (gitprotocol-http(5))."""
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (the base class's name)
         """Say nothing."""
 
+    def do_GET(self) -> None:
+        """A file, or what Git answers."""
+        if ".git/" in self.path:
+            self._git(b"")
+        else:
+            super().do_GET()
+
+    def do_POST(self) -> None:
+        """What Git answers."""
+        self._git(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+
+    def _git(self, body: bytes) -> None:
+        path, _, query = self.path.partition("?")
+        environment = {
+            "PATH": os.environ["PATH"],
+            "GIT_PROJECT_ROOT": self.directory,
+            "GIT_HTTP_EXPORT_ALL": "1",
+            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+            # The sources may belong to somebody else than who serves them.
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": "safe.directory",
+            "GIT_CONFIG_VALUE_0": "*",
+            "PATH_INFO": path,
+            "QUERY_STRING": query,
+            "REQUEST_METHOD": self.command,
+            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+            "CONTENT_LENGTH": str(len(body)),
+            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
+        }
+        done = subprocess.run(
+            ["git", "http-backend"], env=environment, input=body, capture_output=True, check=True
+        )
+        head, _, content = done.stdout.partition(b"\r\n\r\n")
+        lines = [line.split(": ", 1) for line in head.decode().split("\r\n")]
+        headers = dict(line for line in lines if len(line) == 2)
+        self.send_response(int(headers.pop("Status", "200").split()[0]))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
 
 @contextlib.contextmanager
-def serve(
-    folder: Path, host: str = "127.0.0.1", ports: tuple[int, int] = (0, 0)
-) -> Iterator[Served]:
-    """Show a folder of sources on an address of this machine.
+def serve(folder: Path, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+    """Show a folder of sources; the address.
 
     Args:
         folder: what ``make`` filled.
-        host: the address.
-        ports: of the web server and the Git server; 0 for any free one.
+        host: address of this machine.
+        port: 0 for any free one.
     """
-    handler = functools.partial(_Quiet, directory=str(folder))
-    git_port = ports[1] or _free_port(host)
-    command = ["git", "daemon", "--reuseaddr", "--export-all", f"--base-path={folder}"]
-    command += [f"--listen={host}", f"--port={git_port}", str(folder)]
-    with (
-        ThreadingHTTPServer((host, ports[0]), handler) as server,
-        subprocess.Popen(command, stderr=subprocess.DEVNULL) as daemon,
-    ):
+    handler = functools.partial(_Handler, directory=str(folder))
+    with ThreadingHTTPServer((host, port), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
-            _wait(host, git_port, daemon)
-            yield Served(f"http://{host}:{server.server_port}", f"git://{host}:{git_port}")
+            yield f"http://{host}:{server.server_port}"
         finally:
             server.shutdown()
-            daemon.terminate()
-            daemon.wait()
-
-
-def _free_port(host: str) -> int:
-    with socket.create_server((host, 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def _wait(host: str, port: int, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + _DEADLINE
-    while process.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1):
-            return
-        if time.monotonic() > end:
-            break
-        time.sleep(0.05)
-    raise RuntimeError("the Git server does not answer; is git with its daemon installed?")
 
 
 def main() -> None:
@@ -180,8 +184,8 @@ def main() -> None:
     folder = parser.parse_args().folder.resolve()
     for name, digest in make(folder).items():
         print(name, digest)
-    with serve(folder, "127.0.0.1", (8000, 9418)) as served:
-        print(f"serving {served.http} and {served.git} until Ctrl-C", flush=True)
+    with serve(folder, port=8000) as address:
+        print(f"serving {address} until Ctrl-C", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()
 

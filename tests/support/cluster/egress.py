@@ -6,7 +6,8 @@ the new pod, and puts packet filter rules into the pod's own network namespace b
 containers starts. Containers cannot change them, as they lack ``NET_ADMIN``.
 
 Only egress, and as things were when the pod started. Only rules that name address blocks, or no
-peers, open anything: other peers stay closed. Specification: CNI 1.0.0, "Execution Protocol"; NetworkPolicy ``networking.k8s.io/v1``.
+peers, open anything: other peers stay closed.
+Specification: CNI 1.0.0, "Execution Protocol"; NetworkPolicy ``networking.k8s.io/v1``.
 
 Environment: what the specification says. Beside this file lie ``address`` (of the API server),
 ``ca.crt``, ``admin.crt`` and ``admin.key``, as links.

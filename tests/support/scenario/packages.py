@@ -24,18 +24,18 @@ SAYS = "Cutty Sark: 741\nGreat Eastern: 15759\nVasa: 1032"
 
 
 @contextlib.contextmanager
-def sources(world: World) -> Iterator[tuple[Path, package_sources.Served]]:
-    """The sources of the example packages, where pods reach them; the folder, and the addresses."""
+def sources(world: World) -> Iterator[tuple[Path, str]]:
+    """The sources of the example packages, where pods reach them; the folder, and the address."""
     folder = world.work / "sources"
     if not folder.exists():
         package_sources.make(folder)
-    with package_sources.serve(folder, world.cluster.host_address) as served:
-        yield folder, served
+    with package_sources.serve(folder, world.cluster.host_address) as address:
+        yield folder, address
 
 
-def configurations(served: package_sources.Served, folder: Path) -> dict[str, str]:
-    """Entries of the ConfigMap: the examples, with the addresses of the sources."""
-    package_sources.configurations(folder, served)
+def configurations(address: str, folder: Path) -> dict[str, str]:
+    """Entries of the ConfigMap: the examples, with the address of the sources."""
+    package_sources.configurations(folder, address)
     files = [folder / f"{name}.yaml" for name in CONFIGURATIONS]
     return {path.name: path.read_text() for path in [*files, folder / "boarding/boarding"]}
 
@@ -99,8 +99,8 @@ def from_source(world: World) -> str:
     """A library, a program that links it, a Python program, data and a shell tool become an image,
     which a guarded namespace runs."""
     started = time.monotonic()
-    with sources(world) as (_, served):
-        apply(world, configurations(served, world.work / "configurations"))
+    with sources(world) as (_, address):
+        apply(world, configurations(address, world.work / "configurations"))
         found = ready(world, "packagerepo", SHOP)
     took = time.monotonic() - started
     build = ready(world, "imagebuild", IMAGE)
