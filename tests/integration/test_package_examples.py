@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
+import debian
 import package_sources
-from build_tools import build_tools
+from build_tools import build_packages, build_tools
 from debian_apk.apt import AptError
 from plimsoll.apk.index import read_index
 from plimsoll.apk.keys import Keyring
@@ -51,8 +52,8 @@ def world(tools):
         work = Path(name)
         work.chmod(0o755)
         package_sources.make(work / "sources")
-        with package_sources.serve(work / "sources") as served:
-            package_sources.configurations(work / "configurations", served)
+        with package_sources.serve(work / "sources") as address:
+            package_sources.configurations(work / "configurations", address)
             yield World(work, tools)
 
 
@@ -145,7 +146,7 @@ def test_another_place_gives_the_same_bytes(world, built):
     environment = {"TZ": "Pacific/Kiritimati", "LC_ALL": "tr_TR.UTF-8", "USER": "somebody"}
     environment["PLIMSOLL_CACHE_DIR"] = str(elsewhere / "cache")
     for name in NAMES[:3]:
-        work = ["--workspace-dir", elsewhere / name]
+        work = ["--workspace-dir", elsewhere / name] if name == NAMES[0] else []
         config = package_config / f"{name}.yaml"
         world.build(
             name, elsewhere / "out", *work, config=config, umask=0o077, environment=environment
@@ -207,3 +208,32 @@ def _unpack(layout, root):
     for layer in document["layers"]:
         with tarfile.open(blob(layer)) as archive:
             archive.extractall(root, filter="tar")
+
+
+@pytest.fixture
+def arm64():
+    """A kernel that runs arm64 programs, at least for one test."""
+    entry = Path("/proc/sys/fs/binfmt_misc/plimsoll-aarch64")
+    ours = not any(entry.parent.glob("*aarch64*"))
+    try:
+        debian.enable_arm64()
+        yield build_packages(["busybox", "coreutils", "wget"], "arm64")
+    except (AptError, debian.MissingProgramError) as error:
+        pytest.skip(str(error))
+    finally:
+        if ours and entry.exists():
+            entry.write_text("-1")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="registering an emulator needs root")
+def test_data_for_another_architecture(world, built, arm64, tmp_path):
+    out = tmp_path / "out"
+    config = world.configurations / "ships.yaml"
+    words = [config, "--arch", "arm64", "-r", arm64, "-k", *arm64.glob("*.rsa.pub")]
+    world.run("package", "build", *words, "--out-dir", out)
+    foreign = verify_package(out / "aarch64/ships-1869-r0.apk", checksum=None)
+    own = verify_package(built / "x86_64/ships-1869-r0.apk", checksum=None)
+    assert (foreign.info.arch, own.info.arch) == ("aarch64", "x86_64")
+    assert foreign.info.version == own.info.version
+    tested = world.run("package", "test", *words, "-r", out, "--ignore-signatures")
+    assert tested == "ships-1869-r0\n"

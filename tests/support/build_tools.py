@@ -25,9 +25,18 @@ def build_tools(*sets: str, archs: tuple[str, ...] = ("amd64",)) -> Path:
     Raises:
         AptError: Debian packages cannot be had here.
     """
+    name = "-".join(("build", *sets, *(arch for arch in archs if arch != "amd64")))
+    return _made(name, ["build", *sets], list(archs))
+
+
+def build_packages(names: list[str], arch: str) -> Path:
+    """A signed repository of some Debian packages and what they need; see ``build_tools``."""
+    return _made("-".join((*names, arch)), names, [arch])
+
+
+def _made(folder: str, names: list[str], archs: list[str]) -> Path:
     if shutil.which("apt-get") is None:
         raise AptError("base packages are made from Debian's: this needs apt-get")
-    name = "-".join(("build", *sets, *(arch for arch in archs if arch != "amd64")))
-    out = cache_dir() / name
-    build(out, ["build", *sets], list(archs), cache_dir() / "debian")
+    out = cache_dir() / folder
+    build(out, names, archs, cache_dir() / "debian")
     return out

@@ -33,7 +33,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "nsenter": "util-linux",
         "mount": "mount",
     },
-    "guest": {"bwrap": "bubblewrap", "readelf": "binutils"},
+    "guest": {"bwrap": "bubblewrap", "git": "git", "readelf": "binutils"},
     "arm64": {"qemu-aarch64-static": "qemu-user-static"},
 }
 
