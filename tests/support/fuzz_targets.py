@@ -136,6 +136,9 @@ def _version(line: str) -> None:
 
 def _constraint(line: str) -> None:
     one = Constraint.read(line)
+    if one.name.startswith("so:"):
+        # Versions of sonames are read as "0." and what is written.
+        return
     assert Constraint.read(str(one)) == one
 
 

@@ -28,6 +28,8 @@ COMMON = {
     "CI_SERVER_URL, CI_API_V4_URL": "Another GitLab than gitlab.com, for merge requests.",
     "COSIGN_PASSWORD": "Password of a private key that is given as a file.",
     "DOCKER_CONFIG": "Folder of docker's `config.json`, where logins to registries are read.",
+    "DOCKER_HOST": "Where the Docker daemon is, for `publish --local`: `unix://PATH` or "
+    "`tcp://HOST:PORT`.",
     "GH_CONFIG_DIR, XDG_CONFIG_HOME": "Where the file of `gh` is, whose token counts for GitHub.",
     "GH_TOKEN, GITHUB_TOKEN": "Token for GitHub; goes before the file of `gh` and `.netrc`.",
     "GITHUB_SERVER_URL, GITHUB_API_URL, GITHUB_GRAPHQL_URL": "Another GitHub than github.com.",

@@ -10,7 +10,7 @@ from packaging.version import InvalidVersion, Version
 from plimsoll.apk.version import try_version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 _SEMVER = re.compile(
     r"v?(?P<core>[0-9]+(?:\.[0-9]+){0,2})(?:-(?P<pre>[0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?"
@@ -52,7 +52,7 @@ ORDERS: Mapping[str, Callable[[str], Key | None]] = {
 
 
 def affected(
-    type_: str, version: str, versions: Iterable[str], ranges: Iterable[Mapping[str, Any]]
+    type_: str, version: str, versions: Sequence[Any], ranges: Iterable[Mapping[str, Any]]
 ) -> tuple[bool, str]:
     """Whether a version is affected, and by which version that is fixed (``""`` for none).
 
@@ -63,7 +63,7 @@ def affected(
         ranges: as OSV has them: ``type`` and ``events`` (``introduced``, ``fixed``,
             ``last_affected``).
     """
-    listed = version in set(versions)
+    listed = version in versions
     order = ORDERS.get(type_)
     own = order(version) if order else None
     hit = False

@@ -78,7 +78,7 @@ def clearing(
 
 def _statement(item: Any, stamp: Any, source: str) -> Statement:
     status = item.get("status") if isinstance(item, dict) else None
-    if status not in _STATUSES:
+    if not isinstance(status, str) or status not in _STATUSES:
         raise _bad(source, f"a statement with the status {status!r}")
     names = frozenset(_named(item.get("vulnerability")))
     if not names:
