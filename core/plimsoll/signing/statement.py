@@ -28,8 +28,6 @@ CYCLONEDX: Final = "https://cyclonedx.org/bom"
 SLSA_PROVENANCE_V02: Final = "https://slsa.dev/provenance/v0.2"
 SLSA_PROVENANCE_V1: Final = "https://slsa.dev/provenance/v1"
 VULN: Final = "https://cosign.sigstore.dev/attestation/vuln/v1"
-#: in-toto's own predicate for vulnerability reports.
-VULNS: Final = "https://in-toto.io/attestation/vulns/v0.2"
 OPENVEX: Final = "https://openvex.dev/ns"
 COSIGN_CUSTOM: Final = "https://cosign.sigstore.dev/attestation/v1"
 LINK: Final = "https://in-toto.io/Link/v1"

@@ -22,12 +22,19 @@ from plimsoll.builder.vulnerabilities.model import (
 )
 from plimsoll.builder.vulnerabilities.osv import Wanted, matches, severity_of
 from plimsoll.builder.vulnerabilities.ranges import affected, python_key, semver_key
-from plimsoll.builder.vulnerabilities.report import as_json, cosign_vuln, in_toto, text
+from plimsoll.builder.vulnerabilities.report import (
+    IN_TOTO_VULNS,
+    as_json,
+    cosign_vuln,
+    in_toto,
+    text,
+)
 from plimsoll.builder.vulnerabilities.scan import Judgement, Subject, scan
 from plimsoll.builder.vulnerabilities.secdb import SecurityDatabase
 from plimsoll.builder.vulnerabilities.sources import Feed
 from plimsoll.builder.vulnerabilities.vex import parse_vex
 from plimsoll.signing.results import VerifiedAttestation
+from plimsoll.signing.statement import VULN
 from plimsoll.webhook.vulnrules import vulnerability_failures
 from shared_data import shared
 
@@ -332,16 +339,16 @@ def test_the_webhook_reads_what_we_write():
         ignore=[PolicyIgnored(id="GHSA-1", reason="x", until=NOW + timedelta(days=9999))]
     )
 
-    def judged(report, rules):
-        attested = VerifiedAttestation.__new__(VerifiedAttestation)
-        predicate = json.loads(json.dumps(cosign_vuln(report)))
-        object.__setattr__(attested, "predicate", predicate)
-        object.__setattr__(attested, "digest", DIGEST)
-        return list(vulnerability_failures(rules, [attested], [], report.finished))
+    for kind, make in ((VULN, cosign_vuln), (IN_TOTO_VULNS, in_toto)):
 
-    assert judged(dirty, rules) == ["vulnerabilities: CVE-1 (critical, libx 1-r0)"]
-    assert judged(dirty, ignoring) == []
-    assert judged(clean, rules) == []
+        def judged(report, rules, kind=kind, make=make):
+            predicate = json.loads(json.dumps(make(report)))
+            attested = VerifiedAttestation(None, DIGEST, kind, predicate)
+            return list(vulnerability_failures(rules, [attested], [], report.finished))
+
+        assert judged(dirty, rules) == ["vulnerabilities: CVE-1 (critical, libx 1-r0)"]
+        assert judged(dirty, ignoring) == []
+        assert judged(clean, rules) == []
     (result,) = in_toto(dirty)["scanner"]["result"]
     assert (result["id"], result["severity"][0]["score"]) == ("CVE-1", "critical")
     assert as_json(dirty)["vulnerabilities"][0]["fixed"] == "2-r0"

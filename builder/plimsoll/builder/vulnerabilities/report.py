@@ -116,13 +116,15 @@ def in_toto(report: Report) -> dict[str, Any]:
                 {
                     "id": one.id,
                     "severity": [{"method": "plimsoll", "score": one.severity}],
-                    "annotations": {
-                        "purl": one.component.purl,
-                        "package": one.component.name,
-                        "version": one.component.version,
-                        "aliases": sorted(one.aliases - {one.id}),
-                        **({"fixed": one.fixed} if one.fixed else {}),
-                    },
+                    "annotations": [
+                        {
+                            "purl": one.component.purl,
+                            "package": one.component.name,
+                            "version": one.component.version,
+                            "aliases": _others(one),
+                            **({"fixed": one.fixed} if one.fixed else {}),
+                        }
+                    ],
                 }
                 for one in report.found
             ],
