@@ -35,14 +35,25 @@ _KNOWN_CRITICAL = {
     ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
 }
 _MAX_PATH: Final = 10
+#: What the library raises about certificates that are none; not all of it is a ``ValueError``.
+_UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+)
 
 
 def load_certificate(der: bytes) -> x509.Certificate:
     """Read a DER certificate; raises ``InvalidEvidenceError``."""
     try:
         certificate = x509.load_der_x509_certificate(der)
+        # These are only parsed when they are asked for.
         list(certificate.extensions)
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension):
+        _ = certificate.issuer, certificate.subject, certificate.serial_number
+        _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    except _UNREADABLE:
         raise InvalidEvidenceError("what should be a certificate is none") from None
     return certificate
 

@@ -138,7 +138,7 @@ def _certificates(pem: str) -> tuple[bytes, ...]:
         try:
             certificate = x509.load_pem_x509_certificate(block.encode())
             result.append(certificate.public_bytes(Encoding.DER))
-        except ValueError:
+        except (ValueError, x509.InvalidVersion):
             raise InvalidEvidenceError("a certificate annotation cannot be read") from None
     return tuple(result)
 
