@@ -343,7 +343,9 @@ def test_the_webhook_reads_what_we_write():
 
         def judged(report, rules, kind=kind, make=make):
             predicate = json.loads(json.dumps(make(report)))
-            attested = VerifiedAttestation(None, DIGEST, kind, predicate)
+            attested = VerifiedAttestation(
+                identity=None, digest=DIGEST, predicate_type=kind, predicate=predicate
+            )
             return list(vulnerability_failures(rules, [attested], [], report.finished))
 
         assert judged(dirty, rules) == ["vulnerabilities: CVE-1 (critical, libx 1-r0)"]
