@@ -33,7 +33,10 @@ from statistics import median
 from isal import igzip_lib, isal_zlib
 
 SMALL = ("base-files", "bash", "ca-certificates", "coreutils", "python3", "tzdata")
-LARGE = ("python3", "nginx", "git", "openjdk-17-jre-headless", "golang", "postgresql", "clang")
+LARGE = (
+    *("python3", "nginx", "git", "openjdk-17-jre-headless", "golang", "postgresql", "clang"),
+    *("gcc", "cmake", "ruby"),
+)
 PLIMSOLL = str(Path(sys.executable).with_name("plimsoll"))
 
 
