@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apiserver import control_plane
+from load import cpu_seconds
 from plimsoll.oci.digest import digest_of
 from plimsoll.signing.privatekey import generate_key
 from plimsoll.webhook.evaluate import PolicyVerdict
@@ -124,7 +125,7 @@ def start() -> None:
         plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
         plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         environment = {**os.environ, "KUBECONFIG": str(plane.kubeconfig)}
-        took = []
+        took, cpu = [], []
         for _ in range(5):
             health = free_port()
             command = [str(Path(sys.executable).with_name("plimsoll")), "webhook"]
@@ -138,6 +139,7 @@ def start() -> None:
             try:
                 wait_ready(f"http://127.0.0.1:{health}/readyz")
                 took.append(time.perf_counter() - begin)
+                cpu.append(cpu_seconds(child.pid))
             finally:
                 child.terminate()
                 child.wait()
@@ -146,7 +148,8 @@ def start() -> None:
         bare = time.perf_counter() - begin
     ready = statistics.median(took)
     print(f"start to ready:                   {ready * 1e3:8.1f} ms", end="")
-    print(f"   {ready / bare:.1f} of importing aiohttp.web")
+    print(f"   {ready / bare:.1f} of importing aiohttp.web,", end="")
+    print(f" {statistics.median(cpu) * 1e3:.0f} ms CPU")
 
 
 def wait_ready(url: str) -> None:

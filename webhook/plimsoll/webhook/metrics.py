@@ -57,6 +57,7 @@ class Metrics:
             "Images of pods that were given the digest that was judged.",
             registry=self.registry,
         )
+        self._known: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
         self.findings: Callable[[], Findings | None] = lambda: None
         """What the last look at what runs has found."""
 
@@ -74,8 +75,14 @@ class Metrics:
         verdict = "allowed" if decision.allowed else "denied"
         if decision.undecided:
             verdict = "undecided"
-        self._requests.labels(resource, operation, verdict).inc()
-        self._seconds.labels(verdict).observe(seconds)
+        key = (resource, operation, verdict)
+        known = self._known.get(key)
+        if known is None:
+            # Looking children up by their labels costs more than counting.
+            known = (self._requests.labels(*key), self._seconds.labels(verdict))
+            self._known[key] = known
+        known[0].inc()
+        known[1].observe(seconds)
         if pinned:
             self._pinned.inc(pinned)
         for one in decision.verdicts:

@@ -88,11 +88,9 @@ async def run(settings: Settings, config: KubeConfig, stop: asyncio.Event | None
         decider = Decider(settings, store, verifier, secrets)
         alerts = Alerts([] if settings.alerts is None else read_receivers(settings.alerts))
         metrics.alerts = alerts
-        handler = AdmissionHandler(decider, metrics, alerts, tracing)
+        handler = AdmissionHandler(decider, metrics, alerts, tracing, ending.is_set)
         admission = web.AppRunner(
-            admission_app(
-                handler, pins=bool(settings.mutating_configuration), ending=ending.is_set
-            ),
+            admission_app(handler, pins=bool(settings.mutating_configuration)),
             access_log=None,
             shutdown_timeout=settings.timeout,
         )

@@ -37,6 +37,8 @@ class AdmissionHandler:
         metrics: counts them.
         alerts: are told of refusals.
         tracing: gets a span for each review.
+        ending: whether the process will end soon. Then each answer asks the API server to leave
+            its connection, so that none of its requests meets one that is being closed.
     """
 
     def __init__(
@@ -45,7 +47,11 @@ class AdmissionHandler:
         metrics: Metrics,
         alerts: Alerts | None = None,
         tracing: Tracing | None = None,
+        ending: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._ending = ending
+        # Bound once: the proxy would look for its configuration with every line.
+        self._log = log.bind()
         self._tracing = tracing or Tracing()
         self._alerts = alerts
         self._decider = decider
@@ -78,38 +84,33 @@ class AdmissionHandler:
                 return web.Response(status=400, text=f"{error}\n")
             refused = Decision(allowed=False, refusals=(str(error),))
             self._metrics.count("", "", refused, time.perf_counter() - begin)
-            return _response(answer(uid, refused))
+            return self._response(answer(uid, refused))
         decision = await self._decider.decide(review, pin=pin)
         changes = patch(review, decision) if pin else []
         seconds = time.perf_counter() - begin
         self._metrics.count(review.resource, review.operation, decision, seconds, len(changes))
-        _log(review, decision, seconds, pinned=len(changes))
+        self._log.info("decision", **_facts(review, decision, seconds, pinned=len(changes)))
         if span is not None:
             span.set(**_attributes(review, decision))
         if self._alerts is not None and not decision.allowed and not review.dry_run:
             self._alerts.tell(_alert(review, decision))
-        return _response(answer(uid, decision, changes))
+        return self._response(answer(uid, decision, changes))
+
+    def _response(self, body: bytes) -> web.Response:
+        response = web.Response(body=body, content_type="application/json")
+        if self._ending():
+            response.force_close()
+        return response
 
 
-def admission_app(
-    handler: AdmissionHandler, *, pins: bool = False, ending: Callable[[], bool] = lambda: False
-) -> web.Application:
+def admission_app(handler: AdmissionHandler, *, pins: bool = False) -> web.Application:
     """The application behind TLS.
 
     Args:
         handler: answers.
         pins: whether it changes pods too.
-        ending: whether the process will end soon. Then each answer asks the API server to leave
-            its connection, so that none of its requests meets one that is being closed.
     """
-
-    async def let_go(_: web.Request, response: web.StreamResponse) -> None:
-        if ending():
-            response.force_close()
-            response.headers["Connection"] = "close"
-
     app = web.Application(client_max_size=MAX_BODY)
-    app.on_response_prepare.append(let_go)
     app.router.add_post("/validate", handler.handle)
     if pins:
         app.router.add_post("/mutate", handler.mutate)
@@ -149,10 +150,6 @@ def health_app(
     return app
 
 
-def _response(body: bytes) -> web.Response:
-    return web.Response(body=body, content_type="application/json")
-
-
 def _attributes(review: Review, decision: Decision) -> dict[str, Any]:
     """What a span says about a decision."""
     return {
@@ -180,24 +177,24 @@ def _alert(review: Review, decision: Decision) -> Alert:
     )
 
 
-def _log(review: Review, decision: Decision, seconds: float, *, pinned: int) -> None:
-    log.info(
-        "decision",
-        allowed=decision.allowed,
-        undecided=decision.undecided,
-        uid=review.uid,
-        operation=review.operation,
-        resource=review.resource,
-        subresource=review.subresource,
-        namespace=review.namespace,
-        name=review.name,
-        user=review.user,
-        images=[use.image for use in review.images],
-        digests=[digest for _, digest in decision.digests],
-        policies=sorted({one.policy for one in decision.verdicts}),
-        pinned=pinned,
-        generation=decision.generation,
-        refusals=list(decision.refusals),
-        warnings=list(decision.warnings),
-        milliseconds=round(seconds * 1000, 2),
-    )
+def _facts(review: Review, decision: Decision, seconds: float, *, pinned: int) -> dict[str, Any]:
+    """What the log says about a decision."""
+    return {
+        "allowed": decision.allowed,
+        "undecided": decision.undecided,
+        "uid": review.uid,
+        "operation": review.operation,
+        "resource": review.resource,
+        "subresource": review.subresource,
+        "namespace": review.namespace,
+        "name": review.name,
+        "user": review.user,
+        "images": [use.image for use in review.images],
+        "digests": [digest for _, digest in decision.digests],
+        "policies": sorted({one.policy for one in decision.verdicts}),
+        "pinned": pinned,
+        "generation": decision.generation,
+        "refusals": decision.refusals,
+        "warnings": decision.warnings,
+        "milliseconds": round(seconds * 1000, 2),
+    }
