@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
+import io
 import json
 import shutil
 import subprocess
+import tarfile
 import urllib.request
 from pathlib import Path
 
@@ -140,14 +143,28 @@ def test_from_configuration_to_image(builds, tmp_path, base, monkeypatch):
     ours = {p["name"]: p for p in locked if p["name"].startswith("hello")}
     assert set(ours) == {"hello", "hello-doc"}
     assert ours["hello"]["url"].startswith(f"oci://{builds.storage}/")
-    _check_provenance(builds, work)
     for name in ours:
         path = work / "packages/x86_64" / f"{name}-1.0.0-r1.apk"
         pulled = tmp_path / f"{name}.apk"
-        _pull(builds.storage, f"x86__64.apk.{name}-1.0.0-r1.apk", pulled)
+        _pull(builds.storage, f"x86_5F64.apk.{name}-1.0.0-r1.apk", pulled)
+        # What differs is shown first, the bytes are what counts.
+        assert _shown(pulled) == _shown(path)
         assert pulled.read_bytes() == path.read_bytes(), name
+    _check_provenance(builds, work)
     image = CliRunner().invoke(cli, ["build", "image.yaml", "example/hello:1", "image.tar"])
     assert image.exit_code == 0, image.output
+
+
+def _shown(path):
+    """Control section and file list of a package as text."""
+    text = gzip.decompress(path.read_bytes())
+    with tarfile.open(fileobj=io.BytesIO(text), mode="r:", ignore_zeros=True) as archive:
+        return {
+            member.name: archive.extractfile(member).read().decode(errors="replace")
+            if member.isfile()
+            else (member.linkname, member.mode)
+            for member in archive
+        }
 
 
 def _check_provenance(builds, work):
@@ -179,7 +196,6 @@ def _pull(storage, tag, path):
     host, _, repository = storage.partition("/")
     base = f"http://{host}/v2/{repository}"
     accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
-    tag = tag.replace("x86__64", "x86_5F64")
     with urllib.request.urlopen(
         urllib.request.Request(f"{base}/manifests/{tag}", headers=accept)
     ) as answer:
