@@ -161,6 +161,9 @@ class PackageBuild(Model):
     repositories: str = ""
     """Hash of the repositories of build dependencies when it was tried."""
 
+    generation: int = 0
+    """Generation of the spec that its Jobs are made from."""
+
     started_at: datetime | None = None
     """When its first Job was made."""
 

@@ -61,7 +61,8 @@ def _ready(look: PackagesLook, reconciling: Says, stalled: Says) -> Says:
     if stalled[0] == "True":
         return "False", stalled[1], stalled[2]
     if look.missing is not None:
-        return "False", look.missing.reason, str(look.missing)
+        coming = look.missing.expected
+        return "Unknown" if coming else "False", look.missing.reason, str(look.missing)
     if look.desired.spec.suspend:
         return "False", "Suspended", "nothing is published yet, and spec.suspend is set"
     return "Unknown", "Building", f"nothing is published yet: {reconciling[2]}"

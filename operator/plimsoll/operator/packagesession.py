@@ -199,11 +199,21 @@ class Session:
                     failed.append(build)
             elif self._is_due(build):
                 build = planning.retried(self._look.desired, build)  # noqa: PLW2901  as above
+            if self._is_outdated(build):
+                build = planning.retried(self._look.desired, build)  # noqa: PLW2901  as above
             builds.append(build)
         self._update(builds=builds[-_MOST_BUILDS:])
         if any(build.retry_at is None for build in failed):
             self._update(plan_again=True)
         self._remember(*(_record(build, "Failed", self._look) for build in failed))
+
+    def _is_outdated(self, build: PackageBuild) -> bool:
+        """Whether the spec changed while something stands in the way of a package.
+
+        Jobs cannot be changed, so that may be what the new spec is to end.
+        """
+        generation = self._look.desired.metadata.generation
+        return build.state in RUNNING and bool(build.message) and build.generation != generation
 
     def _is_due(self, build: PackageBuild) -> bool:
         due = build.retry_at is not None and self._look.now >= build.retry_at
@@ -267,7 +277,8 @@ class Session:
             total += 1
             started.add(build.id)
         if started:
-            begun = {"state": "Preparing", "started_at": now}
+            generation = self._look.desired.metadata.generation
+            begun = {"state": "Preparing", "started_at": now, "generation": generation}
             self._update(
                 builds=[
                     build.model_copy(update=begun) if build.id in started else build

@@ -209,11 +209,10 @@ def explain(error: ValidationError) -> str:
 
 
 def _check_image(image: ImageConfiguration) -> None:
-    if image.include or image.contents.baseimage is not None:
-        field = "include" if image.include else "contents.baseimage"
+    if image.include:
         raise InvalidSpecError(
-            f"the image configuration has {field}, and there are no files beside it",
-            hint=f"remove {field}, or build with the command line",
+            "the image configuration has include, and there are no files beside it",
+            hint="remove include, or build with the command line",
         )
 
 

@@ -222,6 +222,25 @@ def test_an_architecture_without_node_does_not_hold_up_the_others():
     assert len(world.published) == 4
 
 
+def test_what_is_stuck_begins_anew_with_another_spec():
+    world = PackagesWorld({"lib": Recipe()}, archs=["arm64"])
+    world.run(but=("lib",))
+    world.succeed(world.job("lib", "prepare"))
+    world.look()
+    job = world.job("lib", "build")
+    world.jobs[job.name] = replace(job, trouble_reason="Unschedulable", trouble="no node")
+    world.settle()
+    world.edit(parallelism=5)
+    world.edit(emulateOn="amd64")
+    world.settle()
+    assert job.name not in world.jobs
+    world.run()
+    assert len(world.published) == 1
+    build = [n for n in world.created if n.endswith("-build")][-1]
+    selector = world.manifests[build]["spec"]["template"]["spec"]["nodeSelector"]
+    assert selector == {"kubernetes.io/arch": "amd64"}
+
+
 def test_emulated_builds_run_on_nodes_that_emulate():
     world = PackagesWorld({"lib": Recipe()}, archs=["arm64"], emulateOn="amd64")
     world.run()
