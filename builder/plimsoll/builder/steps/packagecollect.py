@@ -24,7 +24,7 @@ from plimsoll.builder.sca.abi import compare, exported
 from plimsoll.builder.sca.tree import DirectoryTree
 from plimsoll.builder.steps.packageabi import published_exports, sentences
 from plimsoll.builder.steps.packagecommon import Layer, Storage, storage_registry
-from plimsoll.builder.steps.packagefetch import fetch_output
+from plimsoll.builder.steps.packagefetch import delete_output, fetch_output
 from plimsoll.builder.steps.packagerecord import (
     UNSIGNED_TYPE,
     BuildRecord,
@@ -35,6 +35,7 @@ from plimsoll.builder.steps.packagerecord import (
 from plimsoll.builder.steps.packagestate import read_snapshot
 from plimsoll.builder.steps.packagetests import check_tests, push_tests
 from plimsoll.builder.steps.packageunpack import OutputError, unpack
+from plimsoll.errors import Error
 
 if TYPE_CHECKING:
     from plimsoll.api.packagesteps import PackageRequest
@@ -76,7 +77,7 @@ async def collect_package(  # noqa: PLR0913, PLR0917  (what it is about, and fro
     guest: str,
     outbox: Outbox,
 ) -> PackageCollectResult:
-    """Fetch, check, emit, push; the outbox is closed once its content is safe.
+    """Fetch, check, emit, push; the outbox is closed once nobody will ask it again.
 
     Raises:
         OutputError: the output is not what a build leaves.
@@ -84,6 +85,25 @@ async def collect_package(  # noqa: PLR0913, PLR0917  (what it is about, and fro
         MissingTestError: a package has no test and must have one.
         Error: the registry fails, or a test's guest cannot be composed.
     """
+    try:
+        result = await _collect(engine, request, plan, name, arch, guest, outbox)
+    except Error as error:
+        if not error.retryable:
+            await close_outbox(outbox)
+        raise
+    await close_outbox(outbox)
+    return result
+
+
+async def _collect(  # noqa: PLR0913, PLR0917  (as above)
+    engine: Engine,
+    request: PackageRequest,
+    plan: str,
+    name: str,
+    arch: Arch,
+    guest: str,
+    outbox: Outbox,
+) -> PackageCollectResult:
     async with storage_registry(request) as registry:
         storage = Storage(registry, request)
         planned = await pull_planned(storage, plan, name, arch)
@@ -125,7 +145,6 @@ async def collect_package(  # noqa: PLR0913, PLR0917  (what it is about, and fro
                 emitted.entries,
                 published=bool(snapshot.manifest),
             )
-    await close_outbox(outbox)
     return PackageCollectResult(
         artifact=artifact.digest,
         version=compiled.config.package.full_version,
@@ -139,9 +158,7 @@ async def collect_package(  # noqa: PLR0913, PLR0917  (what it is about, and fro
 
 async def close_outbox(outbox: Outbox) -> None:
     """Tell the outbox that it is not needed any more; one that is gone is fine."""
-    from plimsoll.builder.steps.packagefetch import delete_output  # noqa: PLC0415  (a pair)
-
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(Error):
         await delete_output(outbox.url, outbox.token)
 
 
