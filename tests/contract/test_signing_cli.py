@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -60,7 +62,10 @@ def test_accepted(arguments):
     ("arguments", "text"),
     [
         ((HAPPY, "conformance/a.txt", *ROOT), "needs either a text or a pattern"),
-        ((HAPPY, "conformance/a.txt", "--identity", "x"), "nobody is trusted"),
+        ((HAPPY, "conformance/a.txt"), "nobody is trusted"),
+        ((HAPPY, "conformance/a.txt", "--identity", "x"), "the issuer needs"),
+        ((HAPPY, *ROOT), "a bundle and one artifact are wanted"),
+        ((HAPPY, "a", "b", *ROOT), "a bundle and one artifact are wanted"),
         ((HAPPY, "conformance/a.txt", "--key", "a", "--issuer", "x"), "by a key or by an"),
         (
             (HAPPY, "conformance/a.txt", *ROOT, "--identity", "x", "--issuer", GITHUB),
@@ -92,3 +97,37 @@ def test_refused_with_a_sentence(arguments, text):
     assert done.returncode == 1
     assert text in done.stderr
     assert "Traceback" not in done.stderr
+
+
+CASES = json.loads((shared("sigstore") / "index.json").read_text())["conformance"]
+
+
+def protocol(case):
+    """The arguments that sigstore's conformance suite gives a client."""
+    arguments = ["--bundle", case["bundle"]]
+    if case.get("identity"):
+        arguments += ["--certificate-identity", case["identity"]]
+        arguments += ["--certificate-oidc-issuer", case["issuer"]]
+    else:
+        arguments += ["--key", case["key"]]
+    if case.get("trusted_root") and case["trusted_root"] != "trust/public-good.trusted_root.json":
+        arguments += ["--trusted-root", case["trusted_root"]]
+    return [*arguments, case["artifact"]]
+
+
+@pytest.mark.parametrize("case", CASES[::6], ids=lambda case: case["case"])
+def test_the_protocol_of_the_conformance_suite(case):
+    done = run(*protocol(case))
+    assert (done.returncode == 0) == (case["expect"] == "pass"), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("form", ["file", "digest"])
+def test_the_public_instance_is_known_without_a_network(form):
+    content = (shared("sigstore") / "conformance/a.txt").read_bytes()
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    artifact = "conformance/a.txt" if form == "file" else digest
+    who = ("--certificate-identity", WORKFLOW, "--certificate-oidc-issuer", GITHUB)
+    assert run("--bundle", HAPPY, *who, artifact).returncode == 0
+    staging = run("--bundle", HAPPY, *who, "--staging", artifact)
+    assert staging.returncode == 1, "signed for production"

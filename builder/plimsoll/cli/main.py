@@ -58,7 +58,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "plimsoll.builder.cli.reproducible:verify_image_reproducible",
         "Build an image twice and compare every byte.",
     ),
-    "verify-bundle": ("plimsoll.cli.verify:verify_bundle", "Verify a sigstore bundle offline."),
+    "verify-bundle": (
+        "plimsoll.cli.verifybundle:verify_bundle",
+        "Verify a sigstore bundle offline.",
+    ),
     "version": ("plimsoll.builder.cli.version:version", "Say which version this is."),
     "webhook": ("plimsoll.webhook.cli:webhook", "Run the admission webhook."),
 }

@@ -1,31 +1,25 @@
-"""``plimsoll verify`` and ``plimsoll verify-bundle``."""
+"""``plimsoll verify``."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from plimsoll.cli.options import (
-    UsageError,
     annotation_option,
     insecure_option,
     open_registry,
     parse_image,
     parse_pairs,
-    read_file,
 )
+from plimsoll.cli.trust import authority_of, trust_options
 from plimsoll.errors import Error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from plimsoll.signing.authority import Authority
-    from plimsoll.signing.keys import PublicKey
     from plimsoll.signing.results import Verdict
 
 
@@ -35,46 +29,12 @@ class NotVerifiedError(Error):
     reason = "NotVerified"
 
 
-_TRUST_OPTIONS = (
-    click.option(
-        "--key",
-        "-k",
-        "keys",
-        multiple=True,
-        metavar="PATH|KMS",
-        help="Public key (PEM), or a key in a key management service (hashivault://KEY), of which "
-        "any may have signed; may be given more than once.",
-    ),
-    click.option(
-        "--trusted-root",
-        type=click.Path(path_type=Path),
-        help="Sigstore trusted_root.json: whose certificates, logs and timestamps are believed. "
-        "With --key, the signature must be in one of its logs, too.",
-    ),
-    click.option("--identity", metavar="TEXT", help="Subject of the signer's certificate."),
-    click.option("--identity-regexp", metavar="RE2", help="Pattern for the subject."),
-    click.option("--issuer", metavar="URL", help="OIDC issuer that vouched for the subject."),
-    click.option("--issuer-regexp", metavar="RE2", help="Pattern for the issuer."),
-    click.option(
-        "--insecure-ignore-sct",
-        is_flag=True,
-        help="Accept certificates that are in no certificate transparency log.",
-    ),
-)
-
-
-def _trust_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(_TRUST_OPTIONS):
-        command = option(command)
-    return command
-
-
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.command()
 @click.argument("image")
-@_trust_options
+@trust_options
 @click.option(
     "--type",
     "-t",
@@ -102,7 +62,7 @@ def verify(  # noqa: PLR0913  one for each option
     from plimsoll.signing.explain import Node, evidence  # noqa: PLC0415  start-up time
     from plimsoll.signing.statement import predicate_type_of  # noqa: PLC0415
 
-    authority = _authority(**trust)
+    authority = authority_of(**trust)
     types = [predicate_type_of(kind) for kind in kinds]
     notes = parse_pairs(annotations)
     verdict = asyncio.run(_judge(image, authority, insecure))
@@ -131,7 +91,7 @@ def verify(  # noqa: PLR0913  one for each option
         )
     wanted = signatures if notes or not types else []
     facts: list[Any] = [*wanted, *(f for kind in types for f in verdict.attestations_of(kind))]
-    rows = [_row(fact) for fact in facts]
+    rows = [row_of(fact) for fact in facts]
     if as_json:
         click.echo(json.dumps({"digest": verdict.digest, "verified": rows}, indent=2))
         return
@@ -139,96 +99,6 @@ def verify(  # noqa: PLR0913  one for each option
     for row in rows:
         what = row.get("predicateType", "signature")
         click.echo(f"  {what} by {row['signer']} ({row['source']})")
-
-
-@click.command("verify-bundle")
-@click.argument("bundle", type=click.Path(path_type=Path))
-@click.argument("artifact")
-@_trust_options
-@_json_option
-def verify_bundle(bundle: Path, artifact: str, *, as_json: bool, **trust: Any) -> None:
-    """Verify a sigstore BUNDLE about ARTIFACT, a file or a digest (sha256:…), offline."""
-    from plimsoll.oci.digest import is_digest  # noqa: PLC0415  start-up time
-    from plimsoll.signing.verify import verify_bundle as judge  # noqa: PLC0415
-
-    data = read_file(bundle, "the bundle")
-    content = None if is_digest(artifact) else read_file(Path(artifact), "the artifact")
-    digest = artifact if content is None else f"sha256:{hashlib.sha256(content).hexdigest()}"
-    fact = judge(data, digest, _authority(**trust), artifact=content, source=str(bundle))
-    row = _row(fact)
-    if as_json:
-        click.echo(json.dumps({"digest": digest, "verified": [row]}, indent=2))
-    else:
-        click.echo(f"{digest}\n  {row.get('predicateType', 'signature')} by {row['signer']}")
-
-
-def _authority(  # noqa: PLR0913  one per option
-    *,
-    keys: tuple[str, ...],
-    trusted_root: Path | None,
-    identity: str | None,
-    identity_regexp: str | None,
-    issuer: str | None,
-    issuer_regexp: str | None,
-    insecure_ignore_sct: bool,
-) -> Authority:
-    from plimsoll.signing.authority import KeyAuthority  # noqa: PLC0415  start-up time
-
-    names = (identity, identity_regexp, issuer, issuer_regexp)
-    if not keys and trusted_root is None:
-        raise UsageError(
-            "nobody is trusted",
-            hint="give --key cosign.pub, or --trusted-root with --identity and --issuer",
-        )
-    if keys and (any(names) or insecure_ignore_sct):
-        raise UsageError("a signature is either by a key or by an identity", hint="drop one")
-    if keys and trusted_root is None:
-        return KeyAuthority(_load_keys(keys))
-
-    from plimsoll.signing.identities import IdentityRule  # noqa: PLC0415
-    from plimsoll.signing.keyless import (  # noqa: PLC0415
-        KeylessAuthority,
-        LoggedKeyAuthority,
-        Witnesses,
-    )
-    from plimsoll.signing.trustroot import TrustRoot  # noqa: PLC0415
-
-    if trusted_root is None:
-        raise UsageError("an identity needs --trusted-root")
-    root = TrustRoot.parse(read_file(trusted_root, "the trusted root"))
-    witnesses = Witnesses(root=root)
-    if keys:
-        return LoggedKeyAuthority(keys=KeyAuthority(_load_keys(keys)), witnesses=witnesses)
-    rule = IdentityRule.of(
-        subject=identity,
-        subject_pattern=identity_regexp,
-        issuer=issuer,
-        issuer_pattern=issuer_regexp,
-    )
-    return KeylessAuthority(witnesses=witnesses, identity=rule, require_sct=not insecure_ignore_sct)
-
-
-def _load_keys(places: tuple[str, ...]) -> tuple[PublicKey, ...]:
-    from plimsoll.signing.keys import load_public_keys  # noqa: PLC0415  start-up time
-
-    loaded = [key for place in places for key in load_public_keys(_pem(place))]
-    return tuple({key.fingerprint: key for key in loaded}.values())
-
-
-def _pem(place: str) -> bytes:
-    from plimsoll.signing.kms.names import is_reference  # noqa: PLC0415  start-up time
-
-    if not is_reference(place):
-        return read_file(Path(place), "the key")
-
-    from plimsoll.http import Http  # noqa: PLC0415
-    from plimsoll.signing.kms.service import authorities_of, open_kms  # noqa: PLC0415
-
-    async def ask() -> bytes:
-        async with Http(ca_file=authorities_of()) as http:
-            return await open_kms(place, http).public_keys()
-
-    return asyncio.run(ask())
 
 
 async def _judge(image: str, authority: Authority, insecure: tuple[str, ...]) -> Verdict:
@@ -242,7 +112,8 @@ async def _judge(image: str, authority: Authority, insecure: tuple[str, ...]) ->
     return judge(evidence, digest, authority)
 
 
-def _row(fact: Any) -> dict[str, Any]:
+def row_of(fact: Any) -> dict[str, Any]:
+    """A fact, as JSON takes it."""
     row: dict[str, Any] = {
         "signer": str(fact.identity),
         "id": fact.identity.id,

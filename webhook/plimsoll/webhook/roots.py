@@ -19,12 +19,11 @@ from plimsoll.api.meta import GROUP
 from plimsoll.api.policycheck import PolicyInvalidError
 from plimsoll.api.trustroot import TufRemote, read_trust_root_spec
 from plimsoll.http import Http, RetryPolicy, Timeouts
+from plimsoll.signing.publicroot import PUBLIC_MIRROR, embedded
 from plimsoll.webhook.trust import (
     DEFAULT,
-    PUBLIC_MIRROR,
     KnownRoots,
     LoadedRoot,
-    embedded,
     local_root,
     parsed_root,
     public_root,

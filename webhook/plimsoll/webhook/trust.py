@@ -6,7 +6,6 @@ Everything here works without a network.
 from __future__ import annotations
 
 import hashlib
-import importlib.resources
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,6 +13,7 @@ from plimsoll.api.meta import GROUP
 from plimsoll.api.trustroot import pem_of
 from plimsoll.signing.errors import InvalidKeyError, InvalidTrustRootError
 from plimsoll.signing.keys import load_public_keys
+from plimsoll.signing.publicroot import embedded
 from plimsoll.signing.trustroot import TrustRoot, authority_from_pem, log_key
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ DEFAULT = ""
 
 #: Hosts of the public instance of Sigstore, which is believed where a policy names no trust root.
 PUBLIC_HOSTS = ("sigstore.dev",)
-PUBLIC_MIRROR = "https://tuf-repo-cdn.sigstore.dev"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +79,6 @@ class KnownRoots:
             if found is not None:
                 return found
         return LoadedRoot(fault=f"TrustRoot {wanted} does not exist")
-
-
-def embedded(name: str) -> bytes:
-    """A file of the public instance of Sigstore as it was when the sigstore package was made."""
-    folder = importlib.resources.files("sigstore._store")
-    return (folder / PUBLIC_MIRROR.replace(":", "%3A").replace("/", "%2F") / name).read_bytes()
 
 
 def public_root() -> LoadedRoot:
