@@ -7,6 +7,7 @@ import contextlib
 import gc
 import signal
 import socket
+import traceback
 import uuid
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,8 @@ from plimsoll.webhook.tracing import tracing_to
 from plimsoll.webhook.verifier import Verifier
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from plimsoll.kube.config import KubeConfig
     from plimsoll.webhook.settings import Settings
 
@@ -107,16 +110,33 @@ async def run(settings: Settings, config: KubeConfig, stop: asyncio.Event | None
                 else:
                     tasks.create_task(SelfManaged(api, settings, serving).run())
                 tasks.create_task(_serve(settings, admission, serving, store))
-                tasks.create_task(alerts.run())
+                tasks.create_task(beside(alerts.run))
                 if settings.background:
                     leader = Leader(api, f"{settings.service}-background", _identity())
                     background = Background(api, settings, store, decider, leader, alerts)
                     metrics.findings = lambda: background.findings
-                    tasks.create_task(leader.run())
-                    tasks.create_task(background.run())
+                    tasks.create_task(beside(leader.run))
+                    tasks.create_task(beside(background.run))
                 tasks.create_task(_drain(ending, settings.drain_seconds))
         except* _Stop:
             log.info("ended")
+
+
+async def beside(work: Callable[[], Awaitable[None]], pause: float = 10.0) -> None:
+    """Do work that admission does not depend on: a defect of it is logged, and it begins anew.
+
+    Args:
+        work: ends by being cancelled only.
+        pause: seconds before it begins anew.
+    """
+    while True:
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001  whatever it is, admission goes on
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            # Not its words: they may name the address of a receiver of alerts.
+            log.error("defect", kind=type(error).__name__, file=place.filename, line=place.lineno)  # noqa: TRY400
+        await asyncio.sleep(pause)
 
 
 def _identity() -> str:
