@@ -144,7 +144,6 @@ def test_another_place_gives_the_same_bytes(world, built):
     package_config = elsewhere / "configurations"
     shutil.copytree(world.configurations, package_config)
     environment = {"TZ": "Pacific/Kiritimati", "LC_ALL": "tr_TR.UTF-8", "USER": "somebody"}
-    environment["PLIMSOLL_CACHE_DIR"] = str(elsewhere / "cache")
     for name in NAMES[:3]:
         work = ["--workspace-dir", elsewhere / name] if name == NAMES[0] else []
         config = package_config / f"{name}.yaml"

@@ -62,7 +62,7 @@ def test_languages(tmp_path, monkeypatch):
         tools = build_tools("languages")
     except AptError as error:
         pytest.skip(f"no Debian packages can be had here: {error}")
-    monkeypatch.setenv("PLIMSOLL_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("PLIMSOLL_CACHE_DIR", str(tmp_path / "packages"))
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
     (key,) = tools.glob("*.rsa.pub")
     base = [CONFIG, "--arch", "amd64", "-r", tools, "-k", key]
@@ -72,7 +72,9 @@ def test_languages(tmp_path, monkeypatch):
         assert result.exit_code == 0, result.stderr[-3000:]
         return result.stdout
 
-    run("build", *base, "--out-dir", tmp_path / "out")
+    cached = ["--cache-dir", tmp_path / "cache", "--package-append", "ccache"]
+    run("build", *base, "--out-dir", tmp_path / "out", *cached)
+    assert any((tmp_path / "cache/ccache").rglob("*R")), "compilers were not ccache"
     out = tmp_path / "out/x86_64"
     found = {name: _content(out / f"{name}-1.0.0-r0.apk") for name in FILES}
     assert {name: set(files) for name, files in found.items()} == FILES

@@ -59,6 +59,7 @@ SETS = {
     "languages": [
         "autoconf",
         "automake",
+        "ccache",
         "cmake",
         "golang-go",
         "meson",

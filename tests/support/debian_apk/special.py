@@ -58,6 +58,12 @@ def _automake(files: Files) -> Iterator[PackageFile]:
             yield PackageFile(plain, Type.SYMLINK, linkname=path.rpartition("/")[2])
 
 
+def _ccache(files: Files) -> Iterator[PackageFile]:
+    del files
+    for name in ("cc", "gcc", "c++", "g++"):
+        yield PackageFile(f"usr/lib/ccache/{name}", Type.SYMLINK, linkname="../../bin/ccache")
+
+
 def _gcc(files: Files) -> Iterator[PackageFile]:
     del files
     for name in ("cc", "c99"):
@@ -97,6 +103,7 @@ _MAKERS: dict[str, Callable[[Files], Iterator[PackageFile]]] = {
     ),
     "busybox": _busybox,
     "ca-certificates": _ca_certificates,
+    "ccache": _ccache,
     "dash": _dash,
     "gcc": _gcc,
     "libc-bin": _copy(("usr/share/libc-bin/nsswitch.conf", "etc/nsswitch.conf")),
