@@ -328,6 +328,9 @@ class PackageRepoStatus(Model):
     plan_again: bool = False
     """Whether something happened since the last plan started that another must see."""
 
+    plan_partial: bool = False
+    """Whether more was ready than the last plan could name."""
+
     abi: Annotated[list[AbiChange], Field(max_length=64)] = []
     """Published packages whose libraries lost something that dependents may use."""
 

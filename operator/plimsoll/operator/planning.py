@@ -45,13 +45,20 @@ def _reasons(
         last.state == "Failed" or any(hopeful(build) for build in status.builds)
     ):
         yield "a repository of build dependencies changed"
-    if status.plan_again:
+    if status.plan_again and _tells_more(status):
         yield "packages were published or failed"
     if status.retry_at is not None and now >= status.retry_at:
         yield f"{status.failures} failed in a row; trying again"
     due = next_look(desired, inputs)
     if due is not None and now >= due:
         yield "sources may have changed"
+
+
+def _tells_more(status: PackageRepoStatus) -> bool:
+    """Whether another plan would find something to build, or nothing else goes on."""
+    counts = status.counts
+    waiting = counts is None or counts.blocked > 0 or status.plan_partial
+    return waiting or all(build.state == "Failed" for build in status.builds)
 
 
 def next_look(desired: PackageRepo, inputs: Inputs) -> datetime | None:
@@ -159,6 +166,7 @@ def merge(
             "plan": plan.model_copy(update={"state": "Succeeded", "finished_at": finished}),
             "planned": result.model_copy(update={"ready": [], "blocked": [], "indexes": []}),
             "counts": result.counts,
+            "plan_partial": not complete,
             "builds": builds,
             "blocked": result.blocked,
             "indexes": indexes,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from plimsoll.api.packagerepo import PackageRepo
     from plimsoll.api.packagestatus import PackageBuild, PackageRepoStatus
+    from plimsoll.api.packagesteps import PackageCounts
     from plimsoll.operator.packageinputs import Inputs
     from plimsoll.operator.packagejobs import PackageJobs
     from plimsoll.operator.settings import JobSettings
@@ -180,6 +181,7 @@ def _published(
                 "builds": [build for build in status.builds if build.id not in publish.builds],
                 "history": [*records, *status.history],
                 "abi": _abi(status, done),
+                "counts": _counts(status, len(done)),
                 "plan_again": status.plan_again or bool(done) or result.removed > 0,
                 "last_checked": at,
             }
@@ -232,6 +234,15 @@ def _with_state(
         build.model_copy(update=dict(changes)) if build.id in ids else build
         for build in status.builds
     ]
+
+
+def _counts(status: PackageRepoStatus, done: int) -> PackageCounts | None:
+    """What the last plan counted, as it is now."""
+    counts = status.counts
+    if counts is None:
+        return None
+    published = min(counts.published + done, counts.total)
+    return counts.model_copy(update={"published": published, "ready": max(counts.ready - done, 0)})
 
 
 def _record(build: PackageBuild, publish: PackagePublish, at: datetime) -> PackageRecord:

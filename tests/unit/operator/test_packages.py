@@ -507,3 +507,11 @@ def test_the_status_holds_no_secret_but_for_the_outbox():
     world = PackagesWorld({"a": Recipe()})
     world.run()
     assert "PRIVATE" not in json.dumps(world.body["status"])
+
+
+def test_another_plan_only_where_it_can_find_something():
+    world = PackagesWorld({f"p{n}": Recipe() for n in range(4)}, parallelism=1)
+    world.run()
+    assert len(world.published) == 4
+    assert sum(name.endswith("-plan") for name in world.created) == 2
+    assert world.status.progress == "4/4"
