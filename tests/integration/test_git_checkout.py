@@ -6,6 +6,8 @@ import shutil
 import subprocess
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from git_server import commit, git, git_server, make_repository
 from plimsoll.api.gitsource import GitSource, RequireSigned
@@ -75,6 +77,26 @@ async def test_references_of_both_protocols(server, http):
             ("refs/tags/v1", first),
         ]
     assert found[True] == found[False]
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/octet-stream"])
+async def test_a_server_that_shows_mere_files(http, tmp_path, kind):
+    folder = make_repository(tmp_path / "a.git")
+    number = commit(folder)
+    git(folder, "tag", "-a", "-m", "m", "v1")
+    git(folder, "update-server-info")
+
+    async def answer(request):
+        return web.Response(body=(folder / ".git/info/refs").read_bytes(), content_type=kind)
+
+    app = web.Application()
+    app.router.add_get("/a.git/info/refs", answer)
+    async with TestServer(app) as plain:
+        url = str(plain.make_url("/a.git"))
+        refs = await list_refs(http, url, ["refs/tags/"])
+        assert [(ref.name, ref.commit) for ref in refs] == [("refs/tags/v1", number)]
+        with pytest.raises(GitError, match="old protocol"):
+            await checkout(http, GitSource(url=url, ref={"tag": "v1"}), tmp_path / "out")
 
 
 async def test_files_without_history(server, http, tmp_path):

@@ -14,7 +14,7 @@ from plimsoll.api.gitsource import GitSource
 from plimsoll.builder.git import checkout as checkouts
 from plimsoll.builder.git import remote as remotes
 from plimsoll.builder.git.checkout import checkout
-from plimsoll.builder.git.errors import GitError
+from plimsoll.builder.git.errors import GitBusyError, GitError
 from plimsoll.builder.git.pktline import FLUSH, encode
 from plimsoll.builder.git.remote import Remote, list_refs
 from plimsoll.http import NO_RETRY, AddressRefusedError, Http, HttpError, Timeouts, TooLargeError
@@ -88,6 +88,28 @@ async def test_a_list_that_never_goes_on():
         with pytest.raises(HttpError, match="in time"):
             await ask(server, Timeouts(idle=0.3, total=5))
         assert time.monotonic() - started < 5
+    finally:
+        await server.close()
+
+
+async def test_a_server_that_is_busy_for_ever(monkeypatch, tmp_path):
+    """Always a little more, so that no pause is too long: it ends all the same."""
+    monkeypatch.setattr(checkouts, "TIMEOUT", 0.5)
+
+    async def pieces():
+        yield encode(f"{'a' * 40} HEAD\n")
+        while True:
+            await asyncio.sleep(0.05)
+            yield encode(f"{'a' * 40} refs/heads/x\n")
+
+    async def handler(request):
+        return await stream(request, pieces)
+
+    server = await serve(handler)
+    try:
+        async with Http(retry=NO_RETRY) as http:
+            with pytest.raises(GitBusyError, match="longer than"):
+                await checkout(http, GitSource(url=str(server.make_url("/r"))), tmp_path / "out")
     finally:
         await server.close()
 

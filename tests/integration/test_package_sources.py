@@ -134,8 +134,6 @@ async def test_a_source_that_is_not_signed_is_not_built(world):
 async def test_offline(world):
     cache = world.path / "cache"
     options = ["--git-credentials", world.logins, "--signed-sources", world.rules]
-    said = await run("build", *build_options(world), "--offline", "--cache-dir", cache, fails=True)
-    assert "git-checkout" in said
     output = await run("update-cache", world.config, "--cache-dir", cache, *options)
     assert str(cache / "git") in output
     world.server.requests.clear()
@@ -144,6 +142,22 @@ async def test_offline(world):
     await run("build", *build_options(world), "--offline", "--cache-dir", cache)
     assert not world.server.requests
     assert content(world, "usr/share/hello") == "hello"
+
+
+async def test_a_new_version_must_be_signed_too(world):
+    number = commit(world.folder, "file", "more")
+    git(world.folder, "tag", "-s", "-m", "two", "v1.1")
+    commit(world.folder, "file", "evil")
+    git(world.folder, "tag", "-a", "-m", "three", "v1.2")
+    options = ["--git-credentials", world.logins, "--signed-sources", world.rules]
+    words = ["package", "bump", str(world.config), "1.1", *map(str, options)]
+    result = await asyncio.to_thread(CliRunner().invoke, cli, words)
+    assert "The tag is signed by Ada." in result.output
+    assert f"expected-commit: {number}" in world.config.read_text()
+    before = world.config.read_text()
+    said = await run("bump", world.config, "1.2", *options, fails=True)
+    assert "the tag v1.2 is not signed" in said
+    assert world.config.read_text() == before
 
 
 async def test_two_tags_of_one_repository(world):

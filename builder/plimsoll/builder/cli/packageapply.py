@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plimsoll.builder.cli.packagechanges import Branches, write_files
+from plimsoll.builder.cli.packagesources import source_policy
 from plimsoll.builder.git.errors import GitError
 from plimsoll.builder.package.load import load_text
 from plimsoll.builder.updates.changes import make_change
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from plimsoll.builder.git.credentials import GitCredentials
+    from plimsoll.builder.git.policy import SourcePolicy
     from plimsoll.builder.updates.model import Outcome
     from plimsoll.http import Http
 
@@ -48,20 +50,22 @@ async def apply_updates(
     branches = None
     if any(options[name] for name in ("use_git", "push", "pull_request")):
         branches = await Branches.open(http, news[0].request.file.parent, credentials, options)
+    policy = await asyncio.to_thread(source_policy, options)
     done: list[str | Error] = []
     for one in news:
         try:
-            done.append(await _apply(http, one, outcomes, credentials, branches))
+            done.append(await _apply(http, one, outcomes, credentials, policy, branches))
         except Error as error:
             done.append(error)
     return done
 
 
-async def _apply(
+async def _apply(  # noqa: PLR0913, PLR0917  (what a change is made of)
     http: Http,
     one: Outcome,
     outcomes: Sequence[Outcome],
     credentials: GitCredentials,
+    policy: SourcePolicy,
     branches: Branches | None,
 ) -> str:
     async def text(path: Path) -> str:
@@ -84,6 +88,7 @@ async def _apply(
         one.version,
         http=http,
         credentials=credentials,
+        policy=policy,
         others=others,
         links=_links(one),
     )

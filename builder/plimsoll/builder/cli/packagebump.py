@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from plimsoll.builder.cli.packagechanges import Branches, change_options, write_files
+from plimsoll.builder.cli.packagesources import signed_option, source_policy
 
 
 @click.command()
@@ -30,6 +31,7 @@ from plimsoll.builder.cli.packagechanges import Branches, change_options, write_
     type=click.Path(path_type=Path, exists=True),
     help="Logins for Git servers; see 'package updates'.",
 )
+@signed_option
 @change_options
 def bump(config: Path, version: str, **options: Any) -> None:
     """Write VERSION into CONFIG.
@@ -64,13 +66,14 @@ async def _bump(config: Path, version: str, options: dict[str, Any]) -> str:
             http=http,
             credentials=credentials,
             commit=options["expected_commit"] or "",
+            policy=await asyncio.to_thread(source_policy, options),
             others={path: await text(path) for path in files(options["dependents"])},
         )
         if branches is not None:
             return await branches.add(change)
         await asyncio.to_thread(write_files, change)
     again = f"; built again: {', '.join(change.dependents)}" if change.dependents else ""
-    return f"{config} is now at {version}{again}"
+    return " ".join([f"{config} is now at {version}{again}", *change.signed])
 
 
 def _read(path: Path) -> str:

@@ -16,6 +16,7 @@ from plimsoll.builder.cli.packageoptions import OptionsError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
+    from plimsoll.builder.git.policy import SourcePolicy
     from plimsoll.builder.package.build import BuildSettings
     from plimsoll.builder.package.compile import Compiled
     from plimsoll.builder.package.prefetch import Prefetch
@@ -62,17 +63,28 @@ def prefetcher(
         GitError: a file that they name is not what it should be.
     """
     from plimsoll.builder.git.credentials import GitCredentials  # noqa: PLC0415  (start-up time)
-    from plimsoll.builder.git.policy import SourcePolicy  # noqa: PLC0415
     from plimsoll.builder.package.prefetch import Prefetch  # noqa: PLC0415
 
-    logins, rules = options["git_credentials"], options["signed_sources"]
+    logins = options["git_credentials"]
     return Prefetch(
         http,
         folder,
         GitCredentials.read(logins) if logins else GitCredentials(),
-        SourcePolicy.read(rules) if rules else SourcePolicy(),
+        source_policy(options),
         say,
     )
+
+
+def source_policy(options: Mapping[str, Any]) -> SourcePolicy:
+    """Who must have signed what, as the options say.
+
+    Raises:
+        GitError: the file is not what it should be.
+    """
+    from plimsoll.builder.git.policy import SourcePolicy  # noqa: PLC0415  (start-up time)
+
+    rules = options["signed_sources"]
+    return SourcePolicy.read(rules) if rules else SourcePolicy()
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ import click
 
 from plimsoll.builder.cli.packagechanges import change_options
 from plimsoll.builder.cli.packageoptions import OptionsError
+from plimsoll.builder.cli.packagesources import signed_option
 from plimsoll.builder.cli.registry import insecure_option, open_registry
 from plimsoll.builder.package.errors import PackageConfigError
 from plimsoll.errors import Error
@@ -55,6 +56,7 @@ class UpdatesFailedError(Error):
     help="Write what is new into the configurations, but those whose updates a person makes; "
     "configurations that need a package with 'update.shared' get another epoch.",
 )
+@signed_option
 @change_options
 @insecure_option
 def updates(paths: tuple[Path, ...], *, everything: bool, as_json: bool, **options: Any) -> None:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from plimsoll.builder.git.errors import GitError
+from plimsoll.builder.git.errors import GitError, time_limit
 from plimsoll.builder.git.local import LocalRepository
 from plimsoll.builder.git.remote import Remote
 from plimsoll.builder.git.signers import Signers, require
+from plimsoll.http import public_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +27,8 @@ MAX_FILES: Final = 50_000
 MAX_BYTES: Final = 1 << 30
 #: Bytes of a pack of commits and tags; servers that cannot leave files out send those, too.
 _MAX_OBJECTS: Final = 1 << 30
+#: Seconds for a source of configurations, or the verification of any other, in all.
+TIMEOUT: Final = 900.0
 _HEAD: Final = "HEAD"
 
 
@@ -91,6 +94,13 @@ async def checkout(
         HttpError: the server cannot be reached.
         StorageError: it cannot be written.
     """
+    async with time_limit(TIMEOUT, f"fetching {public_url(source.url)}"):
+        return await _checkout(http, source, folder, credentials)
+
+
+async def _checkout(
+    http: Http, source: GitSource, folder: Path, credentials: GitCredentials | None
+) -> Checkout:
     required = source.require_signed
     signers = Signers.of(required) if required is not None else None
     remote = await Remote.open(http, source.url, credentials)
@@ -134,6 +144,16 @@ async def verify_source(
         GitError: it cannot be had, or the step names no commit.
         HttpError: the server cannot be reached.
     """
+    async with time_limit(TIMEOUT, f"verifying {public_url(inputs.get('repository', ''))}"):
+        return await _verify_source(http, inputs, signers, credentials)
+
+
+async def _verify_source(
+    http: Http,
+    inputs: Mapping[str, str],
+    signers: Signers,
+    credentials: GitCredentials | None,
+) -> VerifiedSigner:
     expected, tag = inputs.get("expected-commit", ""), inputs.get("tag", "")
     remote = await Remote.open(http, inputs.get("repository", ""), credentials)
     if not expected:

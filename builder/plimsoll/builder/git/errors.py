@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
 from plimsoll.errors import Error
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 
 class GitError(Error):
@@ -21,3 +28,17 @@ class NotSignedError(Error):
     """A commit or tag is not signed by anybody who may."""
 
     reason = "NotSigned"
+
+
+@asynccontextmanager
+async def time_limit(seconds: float, what: str) -> AsyncIterator[None]:
+    """Give up what takes too long in all, however busy a server looks.
+
+    Raises:
+        GitBusyError: it did.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise GitBusyError(f"{what} takes longer than {seconds:.0f} s", hint="try later") from None

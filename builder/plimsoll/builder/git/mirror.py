@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plimsoll.builder.git.errors import GitError
+from plimsoll.builder.git.errors import GitError, time_limit
 from plimsoll.builder.git.local import LocalRepository
 from plimsoll.builder.git.refs import Ref
 from plimsoll.builder.git.remote import Remote
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from plimsoll.builder.git.credentials import GitCredentials
     from plimsoll.http import Http
 
+#: Seconds that a repository may take; the largest have some gigabytes.
+TIMEOUT = 7200.0
 _HEAD = "HEAD"
 _BRANCH = "refs/heads/plimsoll-head"
 _PICK = re.compile(r"(?m)^[^#:\n]*?([0-9a-f]{7,40})[ \t]*:")
@@ -104,7 +106,8 @@ async def mirror(
             refs += await _held(LocalRepository(place), {ref.name for ref in refs})
         wants = list(dict.fromkeys(ref.object for ref in refs))
         pack = Path(name, hashlib.sha256(f"{wants}{depth}".encode()).hexdigest()[:40])
-        shallow = await remote.fetch(wants, pack, depth=depth)
+        async with time_limit(TIMEOUT, f"fetching {shown}"):
+            shallow = await remote.fetch(wants, pack, depth=depth)
         await local.add_pack(pack, shallow)
         for ref in refs:
             await local.set_ref(_BRANCH if ref.name == _HEAD else ref.name, ref.object)

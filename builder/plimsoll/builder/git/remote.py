@@ -35,6 +35,7 @@ MAX_ANSWER: Final = 64 << 20
 MAX_PACK: Final = 4 << 30
 _SERVICE: Final = "/info/refs?service=git-upload-pack"
 _RESULT: Final = "application/x-git-upload-pack-result"
+_PLAIN: Final = frozenset({"", "text/plain", "application/octet-stream"})
 _SMART: Final = "application/x-git-upload-pack-advertisement"
 
 
@@ -217,7 +218,7 @@ async def list_refs(
 
 def _advertised(answer: Response) -> Advertisement:
     kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
-    if kind == "text/plain":
+    if kind in _PLAIN:
         return Advertisement(0, {}, read_plain(answer.body))
     if kind != _SMART:
         raise GitError(f"it answered {kind[:60]!r}, which is not Git's protocol")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from plimsoll.builder.git.checkout import verify_source
+from plimsoll.builder.git.policy import SourcePolicy
 from plimsoll.builder.git.remote import list_refs
 from plimsoll.builder.package import bump as engine
 from plimsoll.builder.package.errors import PackageConfigError
@@ -12,7 +14,7 @@ from plimsoll.builder.package.load import load_text
 from plimsoll.builder.updates.dependents import needed, offered
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from plimsoll.builder.git.credentials import GitCredentials
@@ -33,6 +35,8 @@ class Change:
         files: path → new text.
         dependents: packages that are built again with it.
         sequential: whether earlier changes of the package stay open.
+        links: for people.
+        signed: sentences about who signed the new version.
     """
 
     package: str
@@ -41,7 +45,8 @@ class Change:
     files: Mapping[Path, str]
     dependents: tuple[str, ...] = ()
     sequential: bool = False
-    links: tuple[str, ...] = field(default=())
+    links: tuple[str, ...] = ()
+    signed: tuple[str, ...] = ()
 
     @property
     def prefix(self) -> str:
@@ -63,6 +68,7 @@ class Change:
         """What the change is about."""
         lines = [f"Updates {self.package} from {self.old} to {self.new}."]
         lines += [f"Upstream: {link}" for link in self.links]
+        lines += self.signed
         if self.dependents:
             lines.append(f"Built again with it: {', '.join(self.dependents)}.")
         return "\n".join(lines)
@@ -81,6 +87,7 @@ async def make_change(  # noqa: PLR0913  settings, by name
     http: Http,
     credentials: GitCredentials,
     commit: str = "",
+    policy: SourcePolicy | None = None,
     others: Mapping[Path, str] | None = None,
     links: Sequence[str] = (),
 ) -> Change:
@@ -93,18 +100,25 @@ async def make_change(  # noqa: PLR0913  settings, by name
         http: fetches sources for their checksums, and asks for commits of tags.
         credentials: for Git servers, by host.
         commit: of the new version; empty to ask for it.
+        policy: who must have signed the tags of new versions.
         others: configurations that may need this one: path → text. Where ``update.shared`` is
             set, those that do get another epoch.
         links: for people.
 
     Raises:
         PackageConfigError: the version or the result is not valid.
+        NotSignedError: nobody who may has signed the new version.
         Error: a source or a tag cannot be had.
     """
+    signed: list[str] = []
     plan = engine.plan(text, str(path), version)
     before = load_text(text, str(path)).config
     after = await engine.apply(
-        text, str(path), plan, http=http, commit_of=_commits(http, credentials, plan, commit)
+        text,
+        str(path),
+        plan,
+        http=http,
+        commit_of=_Commits(http, credentials, plan, commit, policy or SourcePolicy(), signed),
     )
     files = {path: after}
     dependents: list[str] = []
@@ -124,6 +138,7 @@ async def make_change(  # noqa: PLR0913  settings, by name
         dependents=tuple(sorted(dependents)),
         sequential=update is not None and update.require_sequential,
         links=tuple(links),
+        signed=tuple(signed),
     )
 
 
@@ -137,16 +152,37 @@ async def _again(http: Http, path: Path, text: str, config: PackageConfiguration
     return await engine.apply(text, str(path), plan, http=http, commit_of=keep)
 
 
-def _commits(
-    http: Http, credentials: GitCredentials, plan: engine.Bump, given: str
-) -> Callable[[engine.Checkout], Awaitable[str]]:
-    async def commit_of(checkout: engine.Checkout) -> str:
-        if given:
-            return given
-        if plan.epoch or not checkout.tag:
+@dataclass(frozen=True, slots=True)
+class _Commits:
+    """Finds the commits of a new version, signed by whom they must be."""
+
+    http: Http
+    credentials: GitCredentials
+    plan: engine.Bump
+    given: str
+    policy: SourcePolicy
+    signed: list[str]
+
+    async def __call__(self, checkout: engine.Checkout) -> str:
+        if self.plan.epoch and not self.given:
+            return ""
+        commit = self.given or await self._ask(checkout)
+        signers = self.policy.signers(checkout.repository)
+        if commit and signers is not None:
+            inputs = {
+                "repository": checkout.repository,
+                "tag": checkout.tag,
+                "expected-commit": commit,
+            }
+            found = await verify_source(self.http, inputs, signers, self.credentials)
+            self.signed.append(f"The {found.object} is signed by {found.name}.")
+        return commit
+
+    async def _ask(self, checkout: engine.Checkout) -> str:
+        if not checkout.tag:
             return ""
         name = f"refs/tags/{checkout.tag}"
-        refs = await list_refs(http, checkout.repository, [name], credentials)
+        refs = await list_refs(self.http, checkout.repository, [name], self.credentials)
         found = next((ref.commit for ref in refs if ref.name == name), "")
         if not found:
             raise PackageConfigError(
@@ -154,5 +190,3 @@ def _commits(
                 hint="is the version right? Otherwise give the commit with --expected-commit",
             )
         return found
-
-    return commit_of
