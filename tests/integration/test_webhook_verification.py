@@ -60,8 +60,14 @@ async def test_an_unsigned_image_is_refused_with_one_line(world, webhook):
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("options", [[], LEGACY], ids=["bundle", "legacy"])
-async def test_an_image_signed_by_cosign_is_admitted(world, webhook, options):
+EXPERIMENT = [*LEGACY, "--registry-referrers-mode=oci-1-1"]
+
+
+@pytest.mark.parametrize(
+    "options", [[], LEGACY, EXPERIMENT], ids=["bundle", "legacy", "legacy by referrers"]
+)
+async def test_an_image_signed_by_cosign_is_admitted(world, webhook, options, monkeypatch):
+    monkeypatch.setenv("COSIGN_EXPERIMENTAL", "1" if options is EXPERIMENT else "")
     image = await push_image(world.host, f"signed{len(options)}", "1", "a")
     await asyncio.to_thread(world.ours.sign, image, *options)
     by_tag = f"{world.host}/signed{len(options)}:1"
@@ -281,6 +287,17 @@ async def test_a_signature_on_the_index_is_none_on_a_platform(world, webhook):
     await asyncio.to_thread(world.ours.sign, amd64)
     webhook.verifier.cache.clear()
     assert (await webhook.admit(amd64))["allowed"]
+
+
+@pytest.mark.parametrize("options", [[], LEGACY], ids=["bundle", "legacy"])
+async def test_cosign_signs_an_index_and_all_below_it(world, webhook, options):
+    name = f"recursive{len(options)}"
+    both = [await push_image(world.host, name, tag, tag) for tag in ("a", "b")]
+    index = await push_index(world.host, name, "both", *both)
+    await asyncio.to_thread(world.ours.sign, index, "--recursive", *options)
+    for image in (index, *both):
+        answer = await webhook.admit(image)
+        assert answer["allowed"], answer
 
 
 async def test_workloads_are_warned_about(world, webhook):
