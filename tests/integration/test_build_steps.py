@@ -209,6 +209,49 @@ def test_a_job_asks_no_host_that_only_its_node_should_reach(tmp_path, registry, 
     assert failure["retryable"] is False
 
 
+def test_a_base_image_in_a_job(tmp_path, repository):
+    """From a registry only; a new base is a new build, and the provenance names it."""
+    with crane_registry() as registry:
+        config = tmp_path / "base.yaml"
+
+        def publish(version):
+            config.write_text(
+                f"contents:\n  keyring: [{repository.key_file}]\n  packages: [base]\n"
+                f"  repositories: [{repository.root}]\narchs: [amd64]\n"
+                f"annotations: {{version: '{version}'}}\n"
+            )
+            command = [str(Path(sys.executable).with_name("plimsoll")), "publish", str(config)]
+            return subprocess.check_output(
+                [*command, f"{registry.host}/base:1", "--progress", "none"],
+                env={**os.environ, "PLIMSOLL_CACHE_DIR": str(tmp_path / "cache")},
+                text=True,
+            ).strip()
+
+        publish(1)
+        build = Build(tmp_path, registry, repository)
+        build.request["archs"] = ["amd64"]
+        build.request["image"] = {
+            "contents": {"packages": ["app"], "baseimage": {"image": f"{registry.host}/base:1"}}
+        }
+        plan, _, sealed = build.until_seal()
+        assert plan["packages"] == 1, "what the base brings is not installed again"
+        crane("validate", "--remote", f"{build.image}@{sealed['digest']}")
+        (line,) = build.cosign(
+            "verify-attestation", "--type", "slsaprovenance1", f"{build.image}@{sealed['digest']}"
+        ).splitlines()
+        statement = json.loads(base64.b64decode(json.loads(line)["payload"]))
+        used = statement["predicate"]["buildDefinition"]["resolvedDependencies"]
+        assert [d["name"].partition(" ")[0] for d in used].count("base") == 1
+        build.request["previousInputsHash"] = plan["inputsHash"]
+        assert build.step("plan")["unchanged"]
+        publish(2)
+        assert not build.step("plan")["unchanged"]
+        layout = tmp_path / "layout"
+        layout.mkdir()
+        build.request["image"]["contents"]["baseimage"]["image"] = str(layout)
+        assert build.step("plan", status=3)["reason"] != "InternalError"
+
+
 @contextlib.contextmanager
 def static_server(folder: Path):
     """Serve a folder on loopback; yields the URL."""

@@ -84,7 +84,13 @@ def provenance(
 
 
 def _dependency(package: Mapping[str, Any]) -> dict[str, Any]:
-    """One package as a resource descriptor."""
+    """One package, or the base image, as a resource descriptor."""
+    if package.get("base"):
+        return {
+            "name": f"base image {package['name']}",
+            "uri": package["url"],
+            "digest": {"sha256": package["sha256"]},
+        }
     return {
         "name": f"{package['name']}-{package['version']}",
         "uri": apk_purl("unknown", package["name"], package["version"], package["arch"]),

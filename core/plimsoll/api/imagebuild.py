@@ -31,7 +31,7 @@ _LEGACY_NEEDS_KEY = (
     "!has(self.output.legacySignatures) || !self.output.legacySignatures"
 )
 #: What an image configuration of a custom resource cannot say: there is no local file beside it.
-_NO_FILES = {"x-plimsoll-omit": ["include", "contents.baseimage"]}
+_NO_FILES = {"x-plimsoll-omit": ["include"]}
 
 
 class ConfigMapKey(StrictModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from plimsoll.api.steps import AssembleResult
 from plimsoll.builder.publish import push_image
@@ -16,6 +16,7 @@ from plimsoll.builder.steps.common import (
     repository_of,
 )
 from plimsoll.oci.digest import digest_of
+from plimsoll.oci.reference import Reference
 from plimsoll.oci.registry import Artifact
 
 if TYPE_CHECKING:
@@ -66,12 +67,18 @@ async def assemble(
     )
 
 
-async def _packages(engine: Engine, lock: Lock, arch: Arch) -> list[dict[str, str]]:
-    """Each package of the image with where it came from and its digests."""
+async def _packages(engine: Engine, lock: Lock, arch: Arch) -> list[dict[str, Any]]:
+    """The base image and each package on top, with where they came from and their digests."""
     own = lock.packages(arch)
     contents = lock.contents.model_copy(update={"packages": own})
     found = await engine.packages(lock.model_copy(update={"contents": contents}))
-    return [
+    base = lock.base(arch)
+    below: list[dict[str, Any]] = []
+    if base is not None:
+        image = Reference.parse(base.image).with_digest(base.digest)
+        digest = base.digest.partition(":")[2]
+        below.append({"name": base.image, "base": True, "url": f"oci://{image}", "sha256": digest})
+    packages = (
         {
             "name": item.name,
             "version": item.version,
@@ -81,4 +88,5 @@ async def _packages(engine: Engine, lock: Lock, arch: Arch) -> list[dict[str, st
             "control": item.checksum,
         }
         for item in own
-    ]
+    )
+    return [*below, *packages]

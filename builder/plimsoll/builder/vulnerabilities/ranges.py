@@ -69,9 +69,12 @@ def affected(
     hit = False
     fixed = ""
     for item in ranges:
-        if item.get("type") not in {"ECOSYSTEM", "SEMVER"} or order is None or own is None:
+        events = item.get("events")
+        if item.get("type") not in ("ECOSYSTEM", "SEMVER") or not isinstance(events, list):
             continue
-        inside, end = _within(own, item.get("events") or [], order)
+        if order is None or own is None:
+            continue
+        inside, end = _within(own, [e for e in events if isinstance(e, dict)], order)
         hit = hit or inside
         fixed = fixed or (end if inside or listed else "")
     return hit or listed, fixed
