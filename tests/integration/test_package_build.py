@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import pty
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -263,6 +266,29 @@ def test_options_about_the_guest(run, tmp_path):
     (kept,) = re.findall("the workspace is (.*), and stays", result.stderr)
     assert (Path(kept) / "home/melange-out/hello").is_dir()
     shutil.rmtree(kept)
+
+
+def test_a_shell_where_a_step_failed(run, tmp_path, repository):
+    text = CONFIG.replace("      cp words.txt", "      echo left >here; false; cp words.txt")
+    assert run(text).exit_code != 0  # writes the configuration; nobody is there to type
+    (key,) = repository.glob("*.rsa.pub")
+    program = "from plimsoll.cli.main import cli; cli()"
+    command = [sys.executable, "-c", program, "package", "build", tmp_path / "hello.yaml", "-i"]
+    command += ["--arch", "amd64", "-r", repository, "-k", key, "--out-dir", tmp_path / "out"]
+    command += ["--pipeline-dir", tmp_path / "pipelines"]
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [str(word) for word in command],
+        stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        os.write(ours, b'echo "found $(cat here) $HOME $((6 * 7))"\nexit\n')
+        _, errors = process.communicate(timeout=120)
+    shown = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    assert process.returncode == 1
+    assert "a shell in the guest" in errors
+    assert "found left /home/build 42" in shown + errors
 
 
 @pytest.mark.parametrize(
