@@ -102,6 +102,8 @@ def test_architectures():
 def test_two_configurations_of_one_package():
     with pytest.raises(PackageConfigError, match=r"hello.yaml and other.yaml both make .* hello"):
         items(hello(), Configuration("other.yaml", HELLO))
+    with pytest.raises(PackageConfigError, match=r"hello.yaml and hello.yaml both make .* hello"):
+        items(hello(), hello())
 
 
 def test_errors_name_the_place():

@@ -8,7 +8,7 @@ import json
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from plimsoll.apk.version import Constraint, Version
 from plimsoll.builder.package.compile import compile_package
@@ -23,7 +23,7 @@ from plimsoll.builder.steps.packagefiles import Files, SourceTreeError, fingerpr
 from plimsoll.errors import Error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from plimsoll.api.packagesteps import PackageRequest
     from plimsoll.arch import Arch
@@ -155,25 +155,52 @@ def _text(content: bytes, what: str) -> str:
         raise SourceTreeError(f"{what} is not UTF-8 text", hint="save it as UTF-8") from None
 
 
-@contextlib.contextmanager
-def library_of(configuration: Configuration) -> Iterator[Library]:
-    """The pipelines of a configuration."""
-    if not configuration.pipelines:
-        yield Library()
-        return
-    with tempfile.TemporaryDirectory(prefix="plimsoll-pipelines-") as folder:
-        write_folder(configuration.pipelines, Path(folder))
-        yield Library([Path(folder)])
+class Libraries:
+    """The pipelines of configurations, written and read once for all that share them."""
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+        self._known: dict[int, tuple[Files, Library]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def of(self, configuration: Configuration) -> Library:
+        """The pipelines that a configuration may use."""
+        files = configuration.pipelines
+        # Configurations of one source share the very object, which is kept here so that its
+        # identity is not given to another one.
+        known = self._known.get(id(files))
+        if known is not None:
+            return known[1]
+        library = Library()
+        if files:
+            folder = tempfile.TemporaryDirectory(prefix="plimsoll-pipelines-")
+            place = Path(self._stack.enter_context(folder))
+            write_folder(files, place)
+            library = Library([place])
+        self._known[id(files)] = files, library
+        return library
 
 
-def compiled_for(configuration: Configuration, request: PackageRequest, arch: Arch) -> Compiled:
+def compiled_for(
+    configuration: Configuration,
+    request: PackageRequest,
+    arch: Arch,
+    libraries: Libraries | None = None,
+) -> Compiled:
     """Compile a configuration for one architecture.
 
     Raises:
         PackageConfigError: with file, line and column.
     """
     loaded = _load(configuration, request)
-    with library_of(configuration) as library:
+    with contextlib.ExitStack() as stack:
+        pipelines = libraries or stack.enter_context(Libraries())
+        library = pipelines.of(configuration)
         return compile_package(loaded, library, arch, options=_options(loaded, request))
 
 
@@ -207,25 +234,26 @@ def wanted(
     if len(configurations) > MAX_CONFIGURATIONS:
         raise SourceTreeError(f"there are more than {MAX_CONFIGURATIONS} configurations")
     result = {arch: Wanted({}, {}) for arch in archs}
-    makers: dict[tuple[Arch, str], str] = {}
-    for configuration in configurations:
-        config = load_text(configuration.text, configuration.path).config
-        written = config.package
-        Version.parse(written.full_version)
-        base = configuration.with_epoch(0, written.epoch)
-        hashed = _common(configuration, request)
-        for arch in architectures(config, [a.apk for a in archs]):
-            compiled = compiled_for(base, request, arch)
-            for name in compiled.scripts:
-                other = makers.setdefault((arch, name), configuration.path)
-                if other != configuration.path:
-                    raise PackageConfigError(
-                        f"{other} and {configuration.path} both make the package {name}",
-                        hint="a package belongs to one configuration",
-                    )
-            one = result[arch]
-            one.items[written.name] = _item(compiled, written.epoch, hashed)
-            one.configurations[written.name] = configuration
+    makers: dict[tuple[Arch, str], Configuration] = {}
+    with Libraries() as libraries:
+        for configuration in configurations:
+            config = load_text(configuration.text, configuration.path).config
+            written = config.package
+            Version.parse(written.full_version)
+            base = configuration.with_epoch(0, written.epoch)
+            hashed = _common(configuration, request)
+            for arch in architectures(config, [a.apk for a in archs]):
+                compiled = compiled_for(base, request, arch, libraries)
+                for name in compiled.scripts:
+                    other = makers.setdefault((arch, name), configuration)
+                    if other is not configuration:
+                        raise PackageConfigError(
+                            f"{other.path} and {configuration.path} both make the package {name}",
+                            hint="a package belongs to one configuration",
+                        )
+                one = result[arch]
+                one.items[written.name] = _item(compiled, written.epoch, hashed)
+                one.configurations[written.name] = configuration
     return result
 
 
