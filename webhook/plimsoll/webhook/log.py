@@ -49,27 +49,28 @@ class _Gathered:
         self._file = file
         self._lines: list[bytes] = []
         self._lock = threading.Lock()
-        self._due = False
+        self._due: asyncio.AbstractEventLoop | None = None
+        """The loop that will write what is there."""
+
         atexit.register(self._write)
 
     def msg(self, line: bytes) -> None:
         """Take a line."""
         with self._lock:
             self._lines.append(line + b"\n")
-        if self._due:
-            return
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             self._write()
             return
-        self._due = True
-        loop.call_later(_GATHER_SECONDS, self._write)
+        if self._due is not loop:
+            self._due = loop
+            loop.call_later(_GATHER_SECONDS, self._write)
 
     debug = info = warning = error = critical = exception = msg
 
     def _write(self) -> None:
-        self._due = False
+        self._due = None
         with self._lock:
             data, self._lines = b"".join(self._lines), []
             if data:
