@@ -235,6 +235,22 @@ def test_failure_withdrawal_retention_and_keys(builds):
         builds.plan()
 
 
+def test_architectures_are_planned_each_for_itself(builds):
+    only = config("only").replace("  epoch: 0", "  epoch: 0\n  target-architecture: [aarch64]")
+    builds.configurations = {"a": config("a"), "only": only}
+    builds.options["archs"] = ["amd64", "arm64"]
+    plan = builds.plan()
+    found = sorted((one["name"], one["arch"]) for one in plan["ready"])
+    assert found == [("a", "amd64"), ("a", "arm64"), ("only", "arm64")]
+    assert plan["counts"]["total"] == 3
+    builds.publish(builds.build(plan, "a")["artifact"])
+    plan = builds.plan()
+    assert plan["counts"] == {"total": 3, "published": 1, "ready": 2, "blocked": 0, "failed": 0}
+    assert [index["packages"] for index in plan["indexes"]] == [1, 0]
+    with pytest.raises(StepFailedError, match="no index for aarch64"):
+        builds.step("prepare", "--plan", plan["plan"], "--package", "a", "--arch", "arm64")
+
+
 def test_a_package_must_have_a_test_before_it_is_built(builds):
     builds.configurations = {"a": config("a")}
     builds.options["requireTests"] = True
