@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from plimsoll.builder.view import FileView, View
+    from plimsoll.builder.layerfiles import FileView
+    from plimsoll.builder.view import View
 
 
 @dataclass(slots=True)
