@@ -13,8 +13,9 @@ import package_sources
 from build_tools import build_packages, build_tools
 from plimsoll.apk.index import read_index
 from plimsoll.apk.keys import Keyring
+from plimsoll.builder.ocirepo import INDEX_FILE, file_tag
 from scenario import packages
-from scenario.packages import CONFIGURATIONS, IMAGE, SHOP, configure, from_source, ready, repo
+from scenario.packages import CONFIGURATIONS, IMAGE, SHOP, configure, ready, repo
 from scenario.serve import serve, stop
 from scenario.shell import wait_for
 
@@ -35,7 +36,7 @@ class Shop:
         """The signed index, as it lies in the registry, verified by the keys of the status."""
         keys = {key["name"]: key["data"] for key in repo(self.world)["status"]["publicKeys"]}
         place = f"{self.world.registry}/{STORAGE}"
-        manifest = json.loads(self.world.crane("manifest", f"{place}:{arch}.index"))
+        manifest = json.loads(self.world.crane("manifest", f"{place}:{file_tag(arch, INDEX_FILE)}"))
         digest = manifest["layers"][0]["digest"]
         url = f"http://{self.world.registry}/v2/{STORAGE}/blobs/{digest}"
         with urllib.request.urlopen(url, timeout=10) as answer:
@@ -88,7 +89,7 @@ def shop(world):
 
 
 def test_packages_become_an_image_that_runs(world, shop):
-    assert "packages built and signed" in from_source(world)
+    assert "packages built and signed" in packages.image_of(world, shop.entries)
     status = repo(world)["status"]
     assert status["progress"] == "5/5"
     assert set(shop.index().names()) == {*CONFIGURATIONS, "tonnage-dev"}

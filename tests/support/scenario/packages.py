@@ -98,10 +98,15 @@ def run(world: World, image: str) -> str:
 def from_source(world: World) -> str:
     """A library, a program that links it, a Python program, data and a shell tool become an image,
     which a guarded namespace runs."""
-    started = time.monotonic()
     with sources(world) as (_, address):
-        apply(world, configurations(address, world.work / "configurations"))
-        found = ready(world, "packagerepo", SHOP)
+        return image_of(world, configurations(address, world.work / "configurations"))
+
+
+def image_of(world: World, entries: dict[str, str]) -> str:
+    """Have the packages built, and run the image of them; what was seen."""
+    started = time.monotonic()
+    apply(world, entries)
+    found = ready(world, "packagerepo", SHOP)
     took = time.monotonic() - started
     build = ready(world, "imagebuild", IMAGE)
     image = f"{build['spec']['output']['repository']}@{build['status']['digest']}"
