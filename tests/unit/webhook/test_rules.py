@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from plimsoll.signing.results import (
     VerifiedSignature,
 )
 from plimsoll.signing.statement import build_statement
+from plimsoll.webhook import outcomes
 from plimsoll.webhook.authorities import Secrets
 from plimsoll.webhook.evaluate import evaluate, examine
 from plimsoll.webhook.explain import explain
@@ -182,6 +184,41 @@ def test_an_attestation_must_satisfy_its_rule():
     assert "found none" in evaluate(policy, proven()).reason
     other = attested({"n": 3}, kind="https://example.org/other")
     assert not evaluate(policy, proven(other)).passed, "another type satisfies nothing"
+
+
+class Counting:
+    """Counts what it is asked, and takes its time."""
+
+    def __init__(self, seconds=0.0, answer="no"):
+        self.asked, self.seconds, self.answer = 0, seconds, answer
+
+    def lack(self, _):
+        return ""
+
+    def check(self, _, __):
+        return ""
+
+    def judge(self, *_):
+        self.asked += 1
+        time.sleep(self.seconds)
+        return self.answer
+
+
+def test_rules_are_asked_no_longer_than_needed(monkeypatch):
+    ten = [attested({"n": number}) for number in range(10)]
+    enough = Counting(answer="")
+    assert evaluate(compiled(spec(authority(cel("x"))), engines=enough), proven(*ten)).passed
+    assert enough.asked == 1
+    every = Counting(answer="")
+    both = spec(authority(cel("x")), policy=cel("y"))
+    assert evaluate(compiled(both, engines=every), proven(*ten)).passed
+    assert every.asked == 11, "the policy's own rule may count them"
+    monkeypatch.setattr(outcomes, "RULE_SECONDS", 0.1)
+    slow = Counting(seconds=0.06)
+    refused = evaluate(compiled(spec(authority(cel("x"))), engines=slow), proven(*ten))
+    assert not refused.passed
+    assert "took too long" in refused.reason
+    assert slow.asked <= 3
 
 
 def test_a_predicate_that_is_json_in_a_text_is_decoded():

@@ -109,7 +109,10 @@ def examine(
     if policy.fault:
         reason = f"the policy itself cannot be honoured: {policy.fault}"
         return Examined(policy, _verdict(policy, reason))
-    outcomes = tuple(outcome_of(one, proven.get(one.name)) for one in policy.authorities)
+    outcomes = tuple(
+        outcome_of(one, proven.get(one.name), all_of_them=policy.rule is not None)
+        for one in policy.authorities
+    )
     reasons: list[str] = []
     told = False
     # A policy without authorities only exists where the administrator allows it.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from plimsoll.signing.keyless import KeylessAuthority
 from plimsoll.webhook.rules.document import signature_entry, statement_document
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 
     from plimsoll.signing.results import Verdict, VerifiedAttestation
     from plimsoll.webhook.policies import CompiledAuthority
+
+
+#: Seconds for the rule of one attestation, however many there are of its type.
+RULE_SECONDS: Final = 6.0
+_LATE: Final = "the rule was not asked: those before it took too long"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +43,16 @@ class AuthorityOutcome:
     attestations: tuple[AttestationOutcome, ...] = ()
 
 
-def outcome_of(authority: CompiledAuthority, verdict: Verdict | None) -> AuthorityOutcome:
-    """Ask one authority."""
+def outcome_of(
+    authority: CompiledAuthority, verdict: Verdict | None, *, all_of_them: bool = False
+) -> AuthorityOutcome:
+    """Ask one authority.
+
+    Args:
+        authority: the authority.
+        verdict: what was verified for it.
+        all_of_them: ask its rules about every attestation, not only until one satisfies.
+    """
     if authority.static is not None:
         return AuthorityOutcome(authority, authority.static == "pass")
     if verdict is None:
@@ -46,24 +60,36 @@ def outcome_of(authority: CompiledAuthority, verdict: Verdict | None) -> Authori
     if not authority.attestations:
         return AuthorityOutcome(authority, bool(verdict.signatures), verdict)
     asked = tuple(
-        _attested(authority, name, kind, verdict) for name, kind in authority.attestations
+        _attested(authority, name, verdict.attestations_of(kind), kind, all_of_them=all_of_them)
+        for name, kind in authority.attestations
     )
     return AuthorityOutcome(authority, all(one.accepted for one in asked), verdict, asked)
 
 
 def _attested(
-    authority: CompiledAuthority, name: str, kind: str, verdict: Verdict
+    authority: CompiledAuthority,
+    name: str,
+    found: Sequence[VerifiedAttestation],
+    kind: str,
+    *,
+    all_of_them: bool,
 ) -> AttestationOutcome:
-    found, rule = verdict.attestations_of(kind), authority.rule_of(name)
+    rule = authority.rule_of(name)
     if rule is None:
-        return AttestationOutcome(name, kind, found)
-    judged = [(one, rule.judge(statement_document(one))) for one in found]
-    return AttestationOutcome(
-        name,
-        kind,
-        tuple(one for one, reason in judged if not reason),
-        tuple((one, reason) for one, reason in judged if reason),
-    )
+        return AttestationOutcome(name, kind, tuple(found))
+    accepted: list[VerifiedAttestation] = []
+    refused: list[tuple[VerifiedAttestation, str]] = []
+    until = time.monotonic() + RULE_SECONDS
+    for one in found:
+        late = time.monotonic() > until
+        reason = _LATE if late else rule.judge(statement_document(one))
+        if reason:
+            refused.append((one, reason))
+            continue
+        accepted.append(one)
+        if not all_of_them:
+            break
+    return AttestationOutcome(name, kind, tuple(accepted), tuple(refused))
 
 
 def matches(outcomes: Iterable[AuthorityOutcome]) -> dict[str, Any]:

@@ -110,6 +110,11 @@ class CompiledPolicy:
     """Rule over what all authorities found."""
 
     @property
+    def has_rules(self) -> bool:
+        """Whether judging it starts processes."""
+        return self.rule is not None or any(one.rules for one in self.authorities)
+
+    @property
     def sources(self) -> tuple[EvidenceSource, ...]:
         """Every place to look, each once."""
         return tuple(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from plimsoll.errors import Error
@@ -34,6 +36,8 @@ T = TypeVar("T")
 
 #: Is shown the image and what was made of it, by whichever thread looked at it.
 Observer = Callable[[str, Examined], None]
+#: Threads that wait for rules.
+RULE_THREADS = 4
 #: Images under way beyond which new ones are turned away: memory is bounded, clients try again.
 MAX_FLIGHTS = 2000
 
@@ -67,11 +71,13 @@ class Verifier:
         self._verdicts: Flights[PolicyVerdict] = Flights()
         self._configs: Flights[Mapping[str, Any]] = Flights()
         self._slots = asyncio.Semaphore(settings.concurrency)
+        self._rule_threads = ThreadPoolExecutor(RULE_THREADS, "rules")
         self.reads = 0
         """How often evidence was read from a registry."""
 
     async def close(self) -> None:
         """Give up what is under way."""
+        self._rule_threads.shutdown(wait=False, cancel_futures=True)
         for flights in (self._verdicts, self._evidence, self._configs, self._digests):
             await flights.close()
 
@@ -182,6 +188,11 @@ class Verifier:
         config = await self._configurations(policy, subject)
         # Signatures are checked in a thread: OpenSSL lets go of the lock, and a hostile image
         # with many of them must not hold up the others.
+        if policy.has_rules:
+            # Processes are waited for in other threads than signatures are checked in.
+            loop, threads = asyncio.get_running_loop(), self._rule_threads
+            work = partial(self._examined, policy, subject, evidence, config)
+            return await loop.run_in_executor(threads, work)
         return await asyncio.to_thread(self._examined, policy, subject, evidence, config)
 
     def _examined(
