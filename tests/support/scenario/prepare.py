@@ -16,7 +16,7 @@ from scenario.world import ROOT, World, install, make_keys, make_team
 Say = Callable[[str], None]
 
 #: The packages of the example and of our own image.
-BASE = ["demo"]
+BASE = ["demo", "git"]
 ARCHS = ["amd64", "arm64"]
 
 
