@@ -221,6 +221,8 @@ def _libraries(tree: Tree, folder: str, abi: _Abi) -> list[Library]:
     real = tree.real(folder, last=True)
     below = f"{real}/"
     found: dict[str, Library] = {}
+    # A library has two links or three, and is read once.
+    names: dict[str, str | None] = {}
     for node in sorted(tree.children(real), key=lambda n: n.path):
         name = node.path[len(below) :]
         if "/" in name or not _LIBRARY.fullmatch(name) or _NOT_A_LIBRARY.fullmatch(name):
@@ -228,7 +230,9 @@ def _libraries(tree: Tree, folder: str, abi: _Abi) -> list[Library]:
         target = tree.resolve(node.path)
         if target is None or target.kind not in {Type.FILE, Type.HARDLINK}:
             continue
-        own = _soname(tree, target, abi)
+        if target.path not in names:
+            names[target.path] = _soname(tree, target, abi)
+        own = names[target.path]
         if own is None:
             continue
         # A link for developers keeps its own name, so that dlopen() finds it.
