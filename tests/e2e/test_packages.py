@@ -142,11 +142,14 @@ def test_another_abi_builds_what_links_the_library(world, shop):
     """A function goes: the program that links the library is built again, nothing else is."""
     before, jobs = shop.versions(), shop.jobs()
     folder = package_sources.EXAMPLES / "sources/tonnage"
-    source = (folder / "tonnage.c").read_text() + "\nint tonnage_added(void) { return 1; }\n"
-    header = (folder / "tonnage.h").read_text()
-    changes = {"tonnage.c": source, "tonnage.h": header}
+    # Functions that come in addition would be no reason.
+    old, new = "tonnage_version", "tonnage_release"
+    changes = {
+        name: (folder / name).read_text().replace(old, new) for name in ("tonnage.c", "tonnage.h")
+    }
     digest = package_sources.add(shop.folder, "tonnage", "1.3.0", changes)
-    text = shop.entries["tonnage.yaml"].replace("version: 1.2.0", "version: 1.3.0", 1)
+    text = shop.entries["tonnage.yaml"].replace(old, new)
+    text = text.replace("version: 1.2.0", "version: 1.3.0", 1)
     old = text.partition("expected-sha256: ")[2].split()[0]
     shop.change({"tonnage.yaml": text.replace(old, digest)})
     wait_for("the dependent", lambda: shop.built(jobs) >= {"tonnage", "loadline"}, seconds=200)
