@@ -147,6 +147,7 @@ def test_another_abi_builds_what_links_the_library(world, shop):
     changes = {
         name: (folder / name).read_text().replace(old, new) for name in ("tonnage.c", "tonnage.h")
     }
+    changes["Makefile"] = (folder / "Makefile").read_text().replace("1.2.0", "1.3.0")
     digest = package_sources.add(shop.folder, "tonnage", "1.3.0", changes)
     text = shop.entries["tonnage.yaml"].replace(old, new)
     text = text.replace("version: 1.2.0", "version: 1.3.0", 1)
