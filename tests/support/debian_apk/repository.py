@@ -35,6 +35,7 @@ SETS = {
         "ca-certificates",
         "coreutils",
         "dash",
+        "git",
         "libc-bin",
         "libstdc++6",
         "netbase",
