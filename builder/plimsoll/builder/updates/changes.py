@@ -123,7 +123,7 @@ async def make_change(  # noqa: PLR0913  settings, by name
     files = {path: after}
     dependents: list[str] = []
     update = before.update
-    if update is not None and update.shared and plan.epoch == 0:
+    if update.shared and plan.epoch == 0:
         names = offered(before)
         for other, content in (others or {}).items():
             config = load_text(content, str(other)).config
@@ -136,7 +136,7 @@ async def make_change(  # noqa: PLR0913  settings, by name
         new=f"{version}-r{plan.epoch}" if plan.epoch else version,
         files=files,
         dependents=tuple(sorted(dependents)),
-        sequential=update is not None and update.require_sequential,
+        sequential=update.require_sequential,
         links=tuple(links),
         signed=tuple(signed),
     )

@@ -11,7 +11,7 @@ from plimsoll.builder.package.errors import PackageConfigError
 from plimsoll.builder.package.substitute import replace_known
 from plimsoll.builder.package.variables import as_text
 from plimsoll.builder.updates.model import Query, Request, Service
-from plimsoll.builder.updates.versions import Rules, rules_of
+from plimsoll.builder.updates.versions import rules_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,10 +33,10 @@ def plan(loaded: Loaded, file: Path) -> Request:
         PackageConfigError: the ``update`` section makes no sense.
     """
     package, update = loaded.config.package, loaded.config.update
-    reason = _silence(update)
     try:
-        query = None if update is None or reason else _query(update, loaded)
-        rules = Rules() if update is None else rules_of(update)
+        reason = _silence(loaded)
+        query = None if reason else _query(update, loaded)
+        rules = rules_of(update)
     except PackageConfigError as error:
         place = loaded.document.place(("update",))
         raise PackageConfigError(f"{place}: {error.message}", hint=error.hint) from None
@@ -47,16 +47,18 @@ def plan(loaded: Loaded, file: Path) -> Request:
         query=query,
         rules=rules,
         reason=reason,
-        sequential=update is not None and update.require_sequential,
-        shared=update is not None and update.shared,
-        manual=update is not None and update.manual,
-        period=update.schedule.period if update is not None and update.schedule else "",
+        sequential=update.require_sequential,
+        shared=update.shared,
+        manual=update.manual,
+        period=update.schedule.period if update.schedule else "",
     )
 
 
-def _silence(update: Update | None) -> str:
+def _silence(loaded: Loaded) -> str:
     """Why nothing is asked, or nothing."""
-    if update is None:
+    update = loaded.config.update
+    value = loaded.document.value
+    if isinstance(value, dict) and "update" not in value:
         return "it has no 'update'"
     if not update.enabled:
         return update.exclude_reason.strip() or "updates are not enabled"
