@@ -76,7 +76,11 @@ def test_the_way_of_an_image(home, image):
             home, tool("cosign"), "verify-attestation", *offline, *form, "--type", "spdxjson", image
         )
 
-    assert "not by the key" in run(home, PLIMSOLL, "verify", image, "--key", "other.pub", status=1)
+    tree = run(home, *verify, "--explain").splitlines()
+    assert tree[0].startswith("image sha256:")
+    assert any(line.startswith("├─ ✓ signature by key") for line in tree)
+    other = (PLIMSOLL, "verify", image, "--key", "other.pub")
+    assert "not by the key" in run(home, *other, status=1)
     assert "no attestation https://slsa.dev/provenance/v1 is proven" in run(
         home, *verify, "--type", "slsaprovenance1", status=1
     )
