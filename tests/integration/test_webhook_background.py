@@ -13,6 +13,7 @@ from aiohttp import web
 from plimsoll.kube.client import KubeClient
 from plimsoll.kube.config import KubeConfig
 from plimsoll.signing.privatekey import generate_key
+from plimsoll.webhook import alerts as alerts_module
 from plimsoll.webhook import store as store_module
 from plimsoll.webhook.lease import Leader
 from plimsoll.webhook.reports import KINDS
@@ -267,6 +268,39 @@ async def test_what_cannot_be_read_is_an_error_and_no_failure(world, monkeypatch
                 assert found["summary"] == {"pass": 0, "fail": 0, "warn": 0, "error": 1, "skip": 0}
                 assert "could not be checked" in found["results"][0]["message"]
         world.plane.kubectl("delete", "pod", "gone", "-n", "team", "--now")
+
+
+async def test_without_any_kind_of_report_findings_are_told_once(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "SECRET_SECONDS", 0.2)
+    config = KubeConfig.from_file(world.plane.kubeconfig)
+    bad = await push_image(world.registry, "lonely", "1", "lonely")
+    world.plane.kubectl("label", "namespace", "team", "policy.plimsoll.dev/include-")
+    async with chat() as (url, told), KubeClient(config, agent="test") as api:
+        await run_pod(api, bad, "lonely")
+        world.plane.kubectl("label", "namespace", "team", "policy.plimsoll.dev/include=true")
+        world.apply(policy("signed", key_policy(OURS.public.pem.decode())))
+        file = tmp_path / "alerts.yaml"
+        file.write_text(json.dumps({"receivers": [{"name": "chat", "slack": {"url": url}}]}))
+        often = settings(world, alerts=file, background_seconds=0.1)
+        # Nothing remembers what was sent, but what was found.
+        monkeypatch.setattr(alerts_module, "_REPEAT", 0.0)
+        async with running_webhook(world, often):
+            rounds = 'plimsoll_webhook_running_failing{policy="signed"} 1.0'
+            async with asyncio.timeout(30):
+                while rounds not in await scraped(world):  # noqa: ASYNC110  asked over HTTP
+                    await asyncio.sleep(0.1)
+            first = await when(world)
+            async with asyncio.timeout(30):
+                while await when(world) == first:  # noqa: ASYNC110  asked over HTTP
+                    await asyncio.sleep(0.1)
+            assert len(told) == 1
+        world.plane.kubectl("delete", "pod", "lonely", "-n", "team", "--now")
+
+
+async def when(world):
+    """When what runs was last looked at."""
+    name = "plimsoll_webhook_running_round_timestamp_seconds "
+    return next(line for line in (await scraped(world)).splitlines() if line.startswith(name))
 
 
 async def test_one_of_several_leads_and_another_takes_over(world):

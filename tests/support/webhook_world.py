@@ -176,7 +176,7 @@ async def eventually(condition: Callable[[], Any], what: str) -> Any:
     """Ask in a thread, as the webhook runs in this loop."""
     found = None
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not (found := await asyncio.to_thread(condition)):  # noqa: ASYNC110  kubectl
                 await asyncio.sleep(0.1)
     except TimeoutError:

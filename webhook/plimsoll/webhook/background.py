@@ -40,6 +40,8 @@ log = structlog.get_logger("plimsoll.webhook.background")
 
 #: Seconds between two looks at the policies, and for them to settle.
 _LOOK = 1.0
+#: Seconds after the API server did not answer.
+_RETRY = 10.0
 _STATUSES = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
 #: Policy in a report where none could be asked or none matched.
 NO_POLICY = "plimsoll"
@@ -59,6 +61,9 @@ class Findings:
 
     failing: Counter[str] = field(default_factory=Counter)
     """Images of workloads that fail, by policy."""
+
+    failed: dict[Workload, set[tuple[str, str]]] = field(default_factory=dict)
+    """Policy and image of each failure, for clusters that know no reports."""
 
 
 class Background:
@@ -100,6 +105,8 @@ class Background:
                 await self.round()
             except KubeError as error:
                 log.warning("what runs could not be judged", error=str(error))
+                await asyncio.sleep(_RETRY)
+                continue
             await self._until_due(generation)
 
     async def round(self) -> None:
@@ -136,7 +143,9 @@ class Background:
         for workload, one in rows.items():
             found.results.update(row.result for row in one)
             found.failing.update(row.policy for row in one if row.result == "fail")
-            known = reports.failures(workload)
+            known = reports.failures(workload) | self.findings.failed.get(workload, set())
+            if failed := {(row.policy, row.image) for row in one if row.result == "fail"}:
+                found.failed[workload] = failed
             await reports.write(workload, one)
             for row in sorted(one, key=lambda row: (row.image, row.policy)):
                 if row.result == "fail" and (row.policy, row.image) not in known:
