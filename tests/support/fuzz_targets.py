@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import apk_files
 import fuzz_evidence
 import fuzz_git
+import fuzz_packages
 from plimsoll.apk.index import Index, read_index
 from plimsoll.apk.installed import (
     parse_installed,
@@ -237,4 +238,4 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         package, package_control, package_data, package_info, reference, scripts, solver,
         statement, tar, triggers, version, vex, vulnerability_data, yaml,
     )
-} | fuzz_git.TARGETS | fuzz_evidence.TARGETS  # fmt: skip
+} | fuzz_git.TARGETS | fuzz_evidence.TARGETS | fuzz_packages.TARGETS  # fmt: skip

@@ -134,6 +134,9 @@ def test_what_is_no_apkbuild(tmp_path):
     assert any("is not understood" in note for note in draft.notes)
     with pytest.raises(ConvertError, match="too large"):
         convert("#" * (2 << 20))
+    for deep in ("$(" * 20_000, "(" * 20_000, "a=" + '"${a:-' * 20_000, "{ " * 20_000):
+        with pytest.raises(ConvertError):
+            convert(f"pkgname=a\n{deep}")
     result = CliRunner().invoke(cli, ["package", "convert", "apkbuild", str(tmp_path / "none")])
     assert result.exit_code != 0
 
@@ -166,6 +169,16 @@ f=${a:0:1}
     assert script.values["c"] == "one.two.three $x $a"
     assert script.values["e"] == "xy"
     assert script.unknown == {"d", "f"}
+
+
+def test_values_that_grow_without_end():
+    lines = ["pkgname=a", "pkgver=1", "a=xxxxxxxxxx", *["a=$a$a"] * 100, *["b+=$a"] * 100]
+    lines += [f"c{number}=$a" for number in range(2000)]
+    script = parse("\n".join(lines))
+    assert sum(map(len, script.values.values())) < 5 << 20
+    assert {"a", "b", "c1999"} <= script.unknown
+    stars = "a*" * 50
+    assert parse(f"a={'a' * 1000}\nb=${{a%{stars}b}}\n").values["b"] == "a" * 1000
 
 
 def test_the_command(tmp_path):

@@ -27,7 +27,13 @@ def convert(text: str) -> Draft:
     Raises:
         ConvertError: it is no APKBUILD.
     """
-    script = parse(text)
+    try:
+        return _draft(parse(text))
+    except RecursionError:
+        raise ConvertError("it is nested too deeply", hint="this is no APKBUILD") from None
+
+
+def _draft(script: Script) -> Draft:
     values = script.values
     if missing := [name for name in ("pkgname", "pkgver") if not values.get(name)]:
         raise ConvertError(

@@ -81,7 +81,7 @@ class Body:
         if name in _OURS and source(node) in {f"${name}", f"${{{name}}}"}:
             return _OURS[name]
         value = expansion(node, self.script.values)
-        simple = value is not None and re.fullmatch(r"[A-Za-z0-9_./:+,=-]*", value)
+        simple = value is not None and re.fullmatch(r"[A-Za-z0-9_./:+,=-]{0,200}", value)
         return value if simple and name not in self.script.unknown else None
 
 

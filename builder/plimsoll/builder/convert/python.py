@@ -60,7 +60,7 @@ async def convert(http: Http, index: str, name: str, version: str, python: str) 
         HttpError: the index cannot be asked.
     """
     url = f"{index}/{part(canonicalize_name(name))}/"
-    files = _files(await ask_bytes(http, url, f"project {name}", _SIMPLE), url)
+    files = listed_files(await ask_bytes(http, url, f"project {name}", _SIMPLE), url)
     sdist, found = _sdist(files, name, version)
     digests = sdist.get("hashes")
     sha256 = digests.get("sha256", "") if isinstance(digests, dict) else ""
@@ -110,10 +110,17 @@ class _Links(HTMLParser):
         )
 
 
-def _files(data: bytes, url: str) -> list[dict[str, Any]]:
+def listed_files(data: bytes, url: str) -> list[dict[str, Any]]:
+    """The files that an answer of an index lists.
+
+    Raises:
+        ConvertError: it is no such answer.
+    """
     if data.lstrip().startswith(b"{"):
-        answer = read(data, url)
-        return [item for item in answer.get("files", []) if isinstance(item, dict)]
+        files = read(data, url).get("files")
+        if not isinstance(files, list):
+            raise odd(url)
+        return [item for item in files if isinstance(item, dict)]
     links = _Links()
     links.feed(data.decode(errors="replace"))
     if not links.files:

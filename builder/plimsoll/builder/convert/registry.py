@@ -59,7 +59,7 @@ def read(data: bytes, url: str) -> Any:
     """
     try:
         return json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise odd(url) from None
 
 

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 Node = tree_sitter.Node
-MAX_SCRIPT = 1 << 20
+MAX_SCRIPT = 256 << 10
+#: Characters of one value, and of all: variables that use variables grow quickly.
+_MAX_VALUE = 64 << 10
+_MAX_VALUES = 4 << 20
 _EXPANSIONS = frozenset({"simple_expansion", "expansion", "command_substitution"})
 _TRIMS = frozenset({"%", "%%", "#", "##"})
 
@@ -33,12 +36,14 @@ class Script:
         functions: name → body.
         unknown: names of variables that are no constants.
         fault: line of the first thing that is no shell; 0 if there is none.
+        size: characters of all values that were assigned.
     """
 
     values: dict[str, str] = field(default_factory=dict)
     functions: dict[str, Node] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
     fault: int = 0
+    size: int = 0
 
 
 def parse(text: str) -> Script:
@@ -73,16 +78,16 @@ def source(node: Node) -> str:
 
 def word(node: Node, values: Mapping[str, str]) -> str | None:
     """The value of a word; ``None`` if it depends on what only running it tells."""
-    known = True
+    left = _MAX_VALUE
 
     def replace(found: Node) -> str:
-        nonlocal known
-        value = expansion(found, values)
-        known = known and value is not None
-        return value or ""
+        nonlocal left
+        value = expansion(found, values) if left >= 0 else None
+        left = -1 if value is None else left - len(value)
+        return value if value is not None and left >= 0 else ""
 
     text = _unquoted(node, replace)
-    return text if known else None
+    return text if left >= 0 else None
 
 
 def expansion(node: Node, values: Mapping[str, str]) -> str | None:
@@ -176,12 +181,17 @@ def _assign(script: Script, node: Node, *, sure: bool) -> None:
         return
     key = source(name)
     text = "" if value is None else word(value, script.values)
+    added = "+=" in {child.type for child in node.children}
+    if text is not None:
+        text = (script.values.get(key, "") if added else "") + text
+        script.size += len(text)
+        if len(text) > _MAX_VALUE or script.size > _MAX_VALUES:
+            text = None
     if text is None or not sure:
         script.unknown.add(key)
         if text is None or key in script.values:
             return
-    added = "+=" in {child.type for child in node.children}
-    script.values[key] = (script.values.get(key, "") if added else "") + text
+    script.values[key] = text
 
 
 def _fault(root: Node) -> int:
