@@ -11,6 +11,10 @@ import tarfile
 
 import pytest
 from click.testing import CliRunner
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from spdx_tools.spdx.parser.parse_anything import parse_file
+from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
 from apk_repository import Repository
 from gotools import tool
@@ -138,6 +142,10 @@ def test_packages_come_on_top_of_what_is_there(world):
     names = {p["name"] for p in document["packages"]}
     assert {"lib", "app"} <= names
     assert any(r["relationshipType"] == "DESCENDANT_OF" for r in document["relationships"])
+    for path in world.tmp.glob("out/*.spdx.json"):
+        assert validate_full_spdx_document(parse_file(str(path))) == []
+    cyclonedx = world.run("sbom", "image.yaml", "--format", "cyclonedx")
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(cyclonedx) is None
     crane = subprocess.run(
         [tool("crane"), "validate", "--tarball", str(tarball(world))],
         capture_output=True,
@@ -183,6 +191,22 @@ def test_a_base_that_changed_is_noticed(world):
     lock.write_text(json.dumps(value))
     with pytest.raises(LockError, match="the lock names sha256:0000"):
         world.build("out", "--lockfile", str(lock))
+
+
+def test_a_base_in_the_cache_that_is_damaged_is_made_again(world):
+    world.on_base()
+    before = world.build("one")[1]
+    layers = sorted((world.tmp / "cache").rglob("bases/*/*/0.tar"))
+    assert len(layers) == 2
+    layers[0].write_bytes(layers[0].read_bytes().replace(b"one", b"two"))
+    result = CliRunner().invoke(cli, ["cache", "verify", "--json"])
+    assert result.exit_code == 1
+    assert [name.partition(":")[0] for name in json.loads(result.stdout)["removed"]] == [
+        "base image sha256"
+    ]
+    assert not layers[0].exists()
+    assert world.build("two")[1] == before
+    assert CliRunner().invoke(cli, ["cache", "verify"]).exit_code == 0
 
 
 def test_a_new_base_is_a_new_image(world):

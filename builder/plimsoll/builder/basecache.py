@@ -21,7 +21,7 @@ from plimsoll.builder.layerfiles import (
 from plimsoll.builder.store import CorruptEntryError, seal, storage_errors, unseal
 from plimsoll.builder.stored import Stored
 from plimsoll.errors import Error
-from plimsoll.oci.digest import digest_of
+from plimsoll.oci.digest import digest_file, digest_of
 from plimsoll.oci.model import DOCKER_LAYER_GZIP, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD
 
 if TYPE_CHECKING:
@@ -156,6 +156,19 @@ def load(store: Store, name: str, digest: str) -> Base | None:
     files = {path: FileView(*row) for path, row in record["files"].items()}
     others, packages = packages_of(files, record["database"], tars, name)
     return Base(name, digest, json.loads(config), layers, others, tuple(packages), record["folder"])
+
+
+def is_sound(folder: Path) -> bool:
+    """Whether a base image in the cache still has the bytes that its record names. Blocks."""
+    try:
+        record = unseal((folder / "record").read_bytes())
+        for number, (_, packed, _, diff_id) in enumerate(record["layers"]):
+            for name, digest in ((f"{number}.blob", packed), (f"{number}.tar", diff_id)):
+                if digest_file(folder / name) != digest:
+                    return False
+        return digest_of((folder / "config").read_bytes()) == str(record["config"])
+    except (OSError, CorruptEntryError):
+        return False
 
 
 def _diff_ids(image: ImageSource) -> list[str]:

@@ -63,24 +63,15 @@ def info(cache_dir: Path | None, *, as_json: bool) -> None:
 @_place
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def verify(cache_dir: Path | None, *, as_json: bool) -> None:
-    """Read every package in the cache again, and drop what is damaged."""
-    from plimsoll.builder.cache import KIND, PackageCache  # noqa: PLC0415  (start-up time)
-    from plimsoll.builder.store import CorruptEntryError  # noqa: PLC0415
+    """Read every package and base image in the cache again, and drop what is damaged."""
+    from plimsoll.builder import basecache  # noqa: PLC0415  (start-up time)
 
-    good, bad = 0, []
     with Store(cache_dir or default_cache_dir()) as store:
-        packages = PackageCache(store)
-        for folder in sorted((store.root / KIND).glob("*/*")):
-            package = packages.load(bytes.fromhex(folder.name))
-            if package is None:
-                bad.append(folder.name)
-                continue
-            try:
-                package.segment.verify()
-                good += 1
-            except CorruptEntryError:
-                packages.forget(package)
-                bad.append(f"{package.info.name}-{package.info.version}")
+        good, bad = _verified(store)
+        for folder in sorted((store.root / basecache.KIND).glob("*/*")):
+            if not basecache.is_sound(folder):
+                store.remove(folder)
+                bad.append(f"base image sha256:{folder.name}")
         if bad:
             for kind in _DERIVED:
                 store.remove(store.root / kind)
@@ -137,6 +128,27 @@ def clean(cache_dir: Path | None, *, dry_run: bool) -> None:
             with storage_errors(f"removing {generation}"):
                 shutil.rmtree(generation)
     click.echo(f"{'would remove' if dry_run else 'removed'} {human(size)} from {root}")
+
+
+def _verified(store: Store) -> tuple[int, list[str]]:
+    """How many packages are intact, and the names of those that were not and are gone now."""
+    from plimsoll.builder.cache import KIND, PackageCache  # noqa: PLC0415  (start-up time)
+    from plimsoll.builder.store import CorruptEntryError  # noqa: PLC0415
+
+    good, bad = 0, []
+    packages = PackageCache(store)
+    for folder in sorted((store.root / KIND).glob("*/*")):
+        package = packages.load(bytes.fromhex(folder.name))
+        if package is None:
+            bad.append(folder.name)
+            continue
+        try:
+            package.segment.verify()
+            good += 1
+        except CorruptEntryError:
+            packages.forget(package)
+            bad.append(f"{package.info.name}-{package.info.version}")
+    return good, bad
 
 
 def _prunable(root: Path, store: Store, limit: float) -> Iterator[Path]:
