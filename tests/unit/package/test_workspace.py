@@ -2,16 +2,23 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import subprocess
 
 import pytest
 
-from plimsoll.builder.cli.packagevalues import read_environment, source_date_epoch
+from plimsoll.builder.cli.packagevalues import (
+    configuration_origin,
+    read_environment,
+    source_date_epoch,
+)
 from plimsoll.builder.package import filecaps
 from plimsoll.builder.package.compile import Source
 from plimsoll.builder.package.errors import PackageConfigError
 from plimsoll.builder.package.processes import sealed
 from plimsoll.builder.package.progress import Progress
 from plimsoll.builder.package.runner import StepError
+from plimsoll.builder.package.sbom import Origin
 from plimsoll.builder.package.script import Script
 from plimsoll.builder.package.sources import preload
 from plimsoll.builder.package.workspace import copy_sources, identity, outputs
@@ -152,3 +159,32 @@ def test_arguments_that_nobody_sees():
         assert os.read(descriptor, 100) == b"--setenv\0A\0two words\0"
     with pytest.raises(ValueError, match="NUL"), sealed(["a\0--bind"]):
         pass
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+@pytest.mark.parametrize(
+    ("remote", "shown"),
+    [
+        ("https://me:secret@example.org/os.git", "https://example.org/os.git"),
+        ("git@example.org:team/os.git", "git@example.org:team/os.git"),
+        ("/srv/os", ""),
+    ],
+)
+def test_where_a_configuration_comes_from(tmp_path, remote, shown):
+    def git(*words):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@localhost"]
+        command = ["git", "-C", tmp_path, *identity, *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    config = tmp_path / "packages/x.yaml"
+    assert configuration_origin(config, "", "", "MIT") == Origin("x.yaml", license="MIT")
+    git("init", "-q")
+    assert configuration_origin(config, "", "", "MIT").path == "packages/x.yaml"
+    git("commit", "-q", "--allow-empty", "-m", "one")
+    git("remote", "add", "origin", remote)
+    head = git("rev-parse", "HEAD")
+    assert configuration_origin(config, "", "", "MIT") == Origin(
+        "packages/x.yaml", shown, head, "MIT"
+    )
+    given = configuration_origin(config, "https://a:b@given.example/x", "f" * 40, "MIT")
+    assert (given.repository, given.commit) == ("https://given.example/x", "f" * 40)
