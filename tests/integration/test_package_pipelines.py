@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import zipfile
 
 import pytest
 from aiohttp import web
@@ -481,3 +482,35 @@ async def test_npm(run, home, npm_registry):
     assert _output(program) == "pilot with old rope\n"
     with pytest.raises(StepError, match="404"):
         await run(text.replace("pilot", "none"), npm_config_registry=npm_registry)
+
+
+# -- go/install ------------------------------------------------------------------------------------
+
+
+def _go_proxy(folder):
+    """A module proxy in a folder, with one module that needs no other."""
+    versions = folder / "example.org/bell/@v"
+    versions.mkdir(parents=True)
+    module = "module example.org/bell\n\ngo 1.18\n"
+    main = 'package main\n\nfunc main() { println("ding") }\n'
+    (versions / "list").write_text("v1.2.0\n")
+    (versions / "v1.2.0.info").write_text('{"Version": "v1.2.0"}')
+    (versions / "v1.2.0.mod").write_text(module)
+    with zipfile.ZipFile(versions / "v1.2.0.zip", "w") as archive:
+        for name, text in {"go.mod": module, "main.go": main}.items():
+            archive.writestr(f"example.org/bell@v1.2.0/{name}", text)
+    return f"file://{folder}"
+
+
+@needs("go")
+async def test_go_install(run, home, tmp_path):
+    text = "pipeline: [{uses: go/install, with: {package: example.org/bell, version: v1.2.0}}]\n"
+    own = _output("go", "env", "GOCACHE").strip()
+    settings = {"GOPROXY": _go_proxy(tmp_path / "proxy"), "GONOSUMDB": "*", "GOCACHE": own}
+    settings |= {"GOTOOLCHAIN": "local", "GOFLAGS": "-modcacherw", "GOPATH": f"{home}/go"}
+    await run(text, **settings)
+    program = home / "melange-out/a/usr/bin/bell"
+    assert _output("sh", "-c", f"{program} 2>&1") == "ding\n"
+    assert f"{home}".encode() not in program.read_bytes()
+    with pytest.raises(StepError, match=r"v9\.9\.9"):
+        await run(text.replace("v1.2.0", "v9.9.9"), **settings)
