@@ -23,7 +23,15 @@ from plimsoll.builder.basecache import BaseImageError
 from plimsoll.builder.lock import LockError
 from plimsoll.builder.node import FileConflictError
 from plimsoll.cli.main import cli
+from plimsoll.oci.digest import digest_of
 from plimsoll.oci.layout import Layout
+from plimsoll.oci.model import (
+    DOCKER_LAYER_GZIP,
+    OCI_CONFIG,
+    OCI_LAYER,
+    OCI_MANIFEST,
+    Manifest,
+)
 from registries import crane_registry
 
 pytestmark = pytest.mark.integration
@@ -159,6 +167,83 @@ def tarball(world):
     out = world.tmp / "image.tar"
     world.run("build", "image.yaml", "x:1", str(out), "--arch", "amd64")
     return out
+
+
+OLD = """C:Q1AAAAAAAAAAAAAAAAAAAAAAAAAAA=
+P:lib
+V:1.0-r0
+A:x86_64
+S:100
+I:200
+T:Something that others made
+L:MIT
+o:lib
+t:1600000000
+p:so:libx=1
+F:lib
+R:libx.so
+a:0:0:755
+Z:Q1nQYrr/8XuouaEhXExRSFE01QnZE=
+
+"""
+
+
+def others_image(folder):
+    """A small image as others build them: its database in /lib, layers of two kinds, a whiteout."""
+    layout = Layout.create(folder)
+    below = {
+        "lib/apk/db/installed": OLD.encode(),
+        "lib/apk/db/triggers": b"",
+        "lib/libx.so": b"lib",
+        "etc/apk/repositories": b"https://old.example/main\n",
+        "etc/motd": b"gone",
+    }
+    tars = [tar_of(below), tar_of({"etc/.wh.motd": b"", "srv/own": b"own"})]
+    layers = [
+        layout.add_bytes(gzip.compress(tars[0], mtime=0), DOCKER_LAYER_GZIP),
+        layout.add_bytes(tars[1], OCI_LAYER),
+    ]
+    config = {
+        "os": "linux",
+        "architecture": "amd64",
+        "config": {"Cmd": ["sh"], "ExposedPorts": {"80/tcp": {}}},
+        "rootfs": {"type": "layers", "diff_ids": [digest_of(tar) for tar in tars]},
+    }
+    top = Manifest(
+        config=layout.add_bytes(json.dumps(config).encode(), OCI_CONFIG), layers=tuple(layers)
+    )
+    layout.name(layout.add_bytes(top.to_bytes(), OCI_MANIFEST), "latest")
+
+
+def tar_of(files):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
+def test_images_of_others_are_bases_too(world):
+    shutil.rmtree(world.folder)
+    others_image(world.folder)
+    world.on_base()
+    layout, manifest, config = world.build("out", "--arch", "amd64")
+    files = files_of(layout, manifest.layers[-1])
+    installed = parse_installed(files["lib/apk/db/installed"].decode())
+    assert [p.entry.name for p in installed] == ["lib", "app"]
+    assert installed[0].files[-1].path == "lib/libx.so"
+    assert "usr/lib/apk/db/installed" not in files
+    assert files["etc/apk/repositories"].decode().splitlines() == [
+        "https://old.example/main",
+    ]
+    assert config["config"]["ExposedPorts"] == {"80/tcp": {}}
+    assert len(config["history"]) == len(config["rootfs"]["diff_ids"]) == 3
+    assert [x.media_type.rpartition("tar")[2] for x in manifest.layers] == ["+gzip", "", "+gzip"]
+    document = json.loads((world.tmp / "out/sbom-x86_64.spdx.json").read_text())
+    assert {"./srv/own"} <= {f["fileName"] for f in document["files"]}
+    assert "./etc/motd" not in {f["fileName"] for f in document["files"]}
 
 
 def test_the_lock_names_the_base_and_holds_it(world):

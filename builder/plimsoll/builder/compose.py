@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from plimsoll.api.image import ImageConfiguration
     from plimsoll.arch import Arch
     from plimsoll.builder.basecache import Base
-    from plimsoll.builder.cache import CachedPackage
+    from plimsoll.builder.cachedpackage import CachedPackage
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,9 @@ def compose(recipe: Recipe) -> Tree:
     versions = [f"{p.info.name}={p.info.version}" for p in packages if p.info.name]
     database.add_database(tree, versions, base.folder if base else database.FOLDER)
     rootfs.add_directories(tree)
-    rootfs.add_package_settings(tree, recipe.arch, config.contents, recipe.keys)
+    rootfs.add_package_settings(
+        tree, recipe.arch, config.contents, recipe.keys, keep=base is not None
+    )
     accounts.add_accounts(tree, config.accounts, root=not recipe.compat)
     if not recipe.compat:
         sysusers.add_declared(tree)

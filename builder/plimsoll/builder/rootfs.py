@@ -51,7 +51,12 @@ def add_devices(tree: Tree) -> None:
 
 
 def add_package_settings(
-    tree: Tree, arch: Arch, contents: Contents, keys: Iterable[tuple[str, str]]
+    tree: Tree,
+    arch: Arch,
+    contents: Contents,
+    keys: Iterable[tuple[str, str]],
+    *,
+    keep: bool = False,
 ) -> None:
     """What ``apk`` needs to go on in a running container: arch, repositories, keys.
 
@@ -60,14 +65,24 @@ def add_package_settings(
         arch: its architecture.
         contents: repositories.
         keys: (name, PEM) of the build's keyring.
+        keep: the repositories that a base image names there.
     """
     tree.write("etc/apk/arch", f"{arch.apk}\n".encode())
-    repositories = [*contents.repositories, *contents.runtime_repositories]
+    repositories = [
+        *_repositories(tree, keep=keep),
+        *contents.repositories,
+        *contents.runtime_repositories,
+    ]
     # apk cannot read what lies in a registry; a PackageRepo has an HTTP view for that.
     lines = dict.fromkeys(text.strip().rstrip("/") for text in repositories if "oci://" not in text)
     tree.write("etc/apk/repositories", "".join(f"{line}\n" for line in lines).encode())
     for name, pem in keys:
         tree.write(f"etc/apk/keys/{name}", pem.encode())
+
+
+def _repositories(tree: Tree, *, keep: bool) -> list[str]:
+    known = tree.resolve("etc/apk/repositories") if keep else None
+    return tree.content(known).decode(errors="replace").splitlines() if known is not None else []
 
 
 def add_runtime_keys(tree: Tree, contents: Contents) -> None:
