@@ -100,6 +100,7 @@ class Running:
     session: aiohttp.ClientSession
     url: str
     health: str
+    stop: asyncio.Event
 
     async def ask(self, image, path="/validate"):
         async with self.session.post(self.url + path, json=review(pod(image))) as answer:
@@ -118,7 +119,8 @@ async def whole_webhook(settings, config):
     try:
         async with aiohttp.ClientSession(connector=connector) as session:
             ports = (settings.port, settings.health_port)
-            yield Running(session, f"https://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}")
+            urls = (f"https://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}")
+            yield Running(session, *urls, stop)
     finally:
         stop.set()
         await task
@@ -207,6 +209,30 @@ async def test_without_the_api_server_from_the_start_it_is_never_ready(world):
             # Nobody is answered by a webhook that knows nothing.
             with pytest.raises(aiohttp.ClientConnectionError):
                 await webhook.ask("nginx")
+
+
+async def test_a_webhook_that_ends_answers_until_nobody_asks_it(world, monkeypatch):
+    monkeypatch.setattr(store_module, "SECRET_SECONDS", 0.2)
+    world.apply(policy("signed", key_policy(PEM)))
+    good = await push_signed(world.registry, "ending", "1", KEY)
+    settings = replace(world.settings, pod_pull_secrets=False, drain_seconds=2.0)
+    async with whole_webhook(settings, as_webhook(world)) as webhook:
+        await until(lambda: is_ready(webhook))
+        assert (await webhook.ask(good))["allowed"]
+        loop = asyncio.get_running_loop()
+        webhook.stop.set()
+        begin = loop.time()
+        status, text = await webhook.text("/readyz")
+        assert status == 503, "no new connection should come"
+        assert "it is ending" in text
+        answered = 0
+        with contextlib.suppress(aiohttp.ClientConnectorError):
+            while loop.time() - begin < 30:
+                # Each answer lets its connection go, so each question comes by a new one.
+                assert (await webhook.ask(good))["allowed"]
+                answered += 1
+        assert loop.time() - begin >= 2.0
+        assert answered > 10
 
 
 async def test_without_its_trust_root_a_policy_refuses_and_others_go_on(world, monkeypatch):
