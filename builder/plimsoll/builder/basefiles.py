@@ -10,7 +10,7 @@ from plimsoll.apk.installed import parse_installed, read_scripts, read_triggers
 from plimsoll.apk.package import Section
 from plimsoll.apk.packageinfo import PackageInfo
 from plimsoll.apk.tarfmt import Type
-from plimsoll.builder.cache import CachedPackage, FileEntry
+from plimsoll.builder.cachedpackage import CachedPackage, FileEntry
 from plimsoll.builder.layerfiles import INSTALLED
 from plimsoll.builder.node import Node
 from plimsoll.builder.segment import Segment

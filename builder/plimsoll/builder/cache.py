@@ -10,13 +10,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from plimsoll.apk.package import Limits, Section, open_package
-from plimsoll.apk.packageinfo import PackageInfo
-from plimsoll.apk.tarfmt import Header, Type
-from plimsoll.apk.tarwrite import encode_header, padding
+from plimsoll.apk.package import Limits, open_package
+from plimsoll.apk.tarfmt import Type
+from plimsoll.apk.tarwrite import padding
+from plimsoll.builder.cachedpackage import (
+    CachedPackage,
+    FileEntry,
+    encode_entry,
+    from_record,
+    to_record,
+)
 from plimsoll.builder.codec import GZIP
 from plimsoll.builder.segment import Segment, SegmentWriter, pack_again, packed_name
 from plimsoll.builder.store import CorruptEntryError, Store, seal, storage_errors, unseal
@@ -25,93 +31,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plimsoll.builder.codec import Codec
-    from plimsoll.builder.segment import Reader
 
 KIND = "packages"
-_XATTR = "SCHILY.xattr."
-# Asking the enumeration itself costs more than all else that is done per file.
-_KINDS = {kind.value.decode(): kind for kind in Type}
-
-
-class FileEntry(NamedTuple):
-    """One file, link or directory of a package.
-
-    ``start`` and ``data`` are offsets in the segment: of the entry and of its content; -1 for
-    directories, which are in no segment. ``sha1`` is hex, ``""`` where nothing is hashed.
-    """
-
-    path: str
-    type: str
-    mode: int
-    uid: int
-    gid: int
-    mtime: int
-    size: int = 0
-    start: int = -1
-    data: int = -1
-    sha1: str = ""
-    link: str = ""
-    xattrs: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def end(self) -> int:
-        """Offset behind the entry in the segment."""
-        return self.data + self.size + (-self.size % 512)
-
-    @property
-    def kind(self) -> Type:
-        """Type of entry."""
-        return _KINDS[self.type]
-
-    def pax(self) -> dict[str, bytes]:
-        """Extended attributes as pax records."""
-        return {_XATTR + key: base64.b64decode(value) for key, value in self.xattrs}
-
-
-@dataclass(frozen=True, slots=True)
-class CachedPackage:
-    """One verified package.
-
-    Attributes:
-        checksum: SHA-1 of the control section.
-        sha256: SHA-256 (hex) of the whole ``.apk`` file.
-        size: bytes of the ``.apk`` file.
-        entries: in the package's order.
-        scripts: names like ``.post-install`` → content; never run.
-    """
-
-    checksum: bytes
-    sha256: str
-    size: int
-    info: PackageInfo
-    control: Section
-    signature: Section | None
-    data_start: int
-    segment: Segment
-    entries: tuple[FileEntry, ...]
-    scripts: dict[str, bytes]
-
-    @property
-    def key(self) -> str:
-        """The name of the cache entry."""
-        return self.checksum.hex()
-
-    def read(self, entry: FileEntry) -> bytes:
-        """Content of a file, checked against its SHA-1; raises ``CorruptEntryError``."""
-        data = self.segment.slice(entry.data, entry.size)
-        if hashlib.sha1(data, usedforsecurity=False).hexdigest() != entry.sha1:
-            raise CorruptEntryError(f"{entry.path} in the cached {self.info.name}")
-        return data
-
-    def part(self, entry: FileEntry, offset: int, size: int, reader: Reader) -> bytes:
-        """Part of the content of a file, checked piece by piece only.
-
-        Raises:
-            CorruptEntryError: a piece is not what was stored.
-        """
-        if not self.segment.size:
-            return self.read(entry)[offset : offset + size]
-        return reader.slice(self.segment, entry.data + offset, size)
 
 
 class PackageCache:
@@ -138,7 +59,7 @@ class PackageCache:
         folder = self.store.path(KIND, checksum.hex())
         try:
             value = unseal((folder / "meta").read_bytes())
-            package = _decode(value, self._segment(folder))
+            package = from_record(value, self._segment(folder))
         except FileNotFoundError:
             return None
         except (CorruptEntryError, ValueError, KeyError, TypeError):
@@ -169,7 +90,7 @@ class PackageCache:
         with storage_errors(f"storing {source} in the cache"):
             folder = self.store.scratch()
             package = self._convert(path, folder, checksum, source)
-            (folder / "meta").write_bytes(seal(_encode(package)))
+            (folder / "meta").write_bytes(seal(to_record(package)))
             _record(package.segment, folder)
             target = self.store.path(KIND, package.key)
             mine = self.store.publish(folder, target)
@@ -263,62 +184,3 @@ def _recorded(folder: Path, codec: str) -> Segment | None:
 
 def _record(segment: Segment, folder: Path) -> None:
     (folder / f"{packed_name(segment.codec)}.meta").write_bytes(seal(segment.record()))
-
-
-def encode_entry(entry: FileEntry) -> bytes:
-    """The tar header of an entry: numeric owners, no names."""
-    return encode_header(
-        Header(
-            entry.path,
-            entry.kind,
-            mode=entry.mode,
-            uid=entry.uid,
-            gid=entry.gid,
-            size=entry.size,
-            mtime=entry.mtime,
-            linkname=entry.link,
-            pax=entry.pax(),
-        )
-    )
-
-
-def _encode(package: CachedPackage) -> dict[str, Any]:
-    def section(value: Section | None) -> list[Any] | None:
-        if value is None:
-            return None
-        return [value.start, value.end, value.sha1.hex(), value.sha256.hex()]
-
-    return {
-        "checksum": package.checksum.hex(),
-        "sha256": package.sha256,
-        "size": package.size,
-        "info": asdict(package.info),
-        "control": section(package.control),
-        "signature": section(package.signature),
-        "data": package.data_start,
-        "scripts": {k: base64.b64encode(v).decode() for k, v in package.scripts.items()},
-        "entries": package.entries,
-    }
-
-
-def _decode(value: dict[str, Any], segment: Segment) -> CachedPackage:
-    def section(item: list[Any]) -> Section:
-        return Section(item[0], item[1], bytes.fromhex(item[2]), bytes.fromhex(item[3]))
-
-    info: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in value["info"].items()
-    }
-    return CachedPackage(
-        checksum=bytes.fromhex(value["checksum"]),
-        sha256=value["sha256"],
-        size=value["size"],
-        info=PackageInfo(**info),
-        control=section(value["control"]),
-        signature=section(value["signature"]) if value["signature"] else None,
-        data_start=value["data"],
-        segment=segment,
-        entries=tuple(
-            FileEntry._make((*row[:-1], tuple(map(tuple, row[-1])))) for row in value["entries"]
-        ),
-        scripts={k: base64.b64decode(v) for k, v in value["scripts"].items()},
-    )

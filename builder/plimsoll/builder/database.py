@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from plimsoll.apk.index import IndexEntry
-    from plimsoll.builder.cache import CachedPackage
+    from plimsoll.builder.cachedpackage import CachedPackage
     from plimsoll.builder.node import Installed
     from plimsoll.builder.tree import Tree
 

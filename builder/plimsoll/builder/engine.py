@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from plimsoll.api.image import ImageConfiguration
     from plimsoll.api.steps import RepositorySource
     from plimsoll.apk.solver import Resolution
-    from plimsoll.builder.cache import CachedPackage
+    from plimsoll.builder.cachedpackage import CachedPackage
     from plimsoll.builder.codec import Codec
     from plimsoll.builder.lock import Lock, LockedConfig
     from plimsoll.builder.ociimage import ArchImage

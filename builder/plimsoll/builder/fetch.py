@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from plimsoll.builder.cache import CachedPackage, PackageCache
+    from plimsoll.builder.cache import PackageCache
+    from plimsoll.builder.cachedpackage import CachedPackage
     from plimsoll.builder.lock import LockedPackage
     from plimsoll.builder.logins import Logins
     from plimsoll.http import Http

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from plimsoll.apk.tarfmt import Type
 from plimsoll.apk.tarwrite import END, padding
-from plimsoll.builder.cache import encode_entry
+from plimsoll.builder.cachedpackage import encode_entry
 from plimsoll.builder.codec import GZIP, PIECE
 from plimsoll.builder.digests import digests, digests_alone
 from plimsoll.builder.directories import Directories, node_header

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from plimsoll.api.image import ImageConfiguration
     from plimsoll.apk.solver import Resolution
     from plimsoll.arch import Arch
-    from plimsoll.builder.cache import CachedPackage
+    from plimsoll.builder.cachedpackage import CachedPackage
     from plimsoll.builder.lock import LockedBase, LockedConfig
     from plimsoll.builder.repositories import Key, Repository
 

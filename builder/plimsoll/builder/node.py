@@ -9,7 +9,7 @@ from plimsoll.apk.tarfmt import Type
 from plimsoll.errors import Error
 
 if TYPE_CHECKING:
-    from plimsoll.builder.cache import CachedPackage, FileEntry
+    from plimsoll.builder.cachedpackage import CachedPackage, FileEntry
 
 
 class FileConflictError(Error):

@@ -17,7 +17,7 @@ from plimsoll.builder.ownership import refuse, wins
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from plimsoll.builder.cache import CachedPackage, FileEntry
+    from plimsoll.builder.cachedpackage import CachedPackage, FileEntry
     from plimsoll.builder.segment import Reader
 
 _MAX_LINKS = 40

@@ -13,7 +13,7 @@ from plimsoll.builder.vulnerabilities.model import Component, VulnerabilityDataE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from plimsoll.builder.cache import CachedPackage
+    from plimsoll.builder.cachedpackage import CachedPackage
 
 _PURL = re.compile(
     r"pkg:(?P<type>[a-zA-Z0-9.+-]+)/(?:(?P<namespace>[^@?#]+)/)?(?P<name>[^/@?#]+)"
