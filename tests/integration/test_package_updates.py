@@ -86,12 +86,17 @@ async def test_github_with_a_token_asks_for_many_at_once(upstream, http, tmp_pat
     options = {"strip_prefix": "rel-", "use_tag": "true", "tag_filter_prefix": "rel-"}
     write(tmp_path, "tags", hub("o/tags", **options))
     write(tmp_path, "gone", hub("o/gone"))
+    old = {f"other-{n}": commit_of for n in range(200)} | {"1.5-lts": commit_of}
+    upstream.projects["o/many"] = Project(tags=old)
+    options = {"use_tag": "true", "tag_filter_contains": "-lts", "strip_suffix": "-lts"}
+    write(tmp_path, "many", hub("o/many", **options))
     found = await look(http, places(upstream, "t0ken"), tmp_path)
     assert all(found[f"r{n}"].version == "1.2" for n in range(BATCH + 5))
     assert (found["tags"].version, found["tags"].commit) == ("1.10", commit_of)
     assert found["gone"].state is State.FAILED
     assert "o/gone" in found["gone"].reason
-    assert sorted(upstream.batches) == [7, BATCH]
+    assert found["many"].version == "1.5"
+    assert sorted(upstream.batches) == [8, BATCH]
     assert len(upstream.asked) == 2
 
 

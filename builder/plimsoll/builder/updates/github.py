@@ -177,7 +177,7 @@ def _question(queries: Sequence[Query]) -> tuple[str, dict[str, str]]:
         variables |= {f"o{number}": owner, f"n{number}": name}
         declared.append(f"$o{number}: String!, $n{number}: String!")
         if query.service is Service.GITHUB_TAGS:
-            variables[f"q{number}"] = query.prefix
+            variables[f"q{number}"] = query.prefix or query.contains
             declared.append(f"$q{number}: String!")
         tags = query.service is Service.GITHUB_TAGS
         wanted = _TAGS.replace("$FILTER", f"$q{number}") if tags else _RELEASES

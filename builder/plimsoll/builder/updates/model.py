@@ -46,11 +46,13 @@ class Query:
         service: who is asked.
         target: number of a project, ``OWNER/REPOSITORY``, URL of a repository, or image.
         prefix: of tags; spares the answer what does not count.
+        contains: stands in tags; likewise, where the service can look for it.
     """
 
     service: Service
     target: str
     prefix: str = ""
+    contains: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,8 +93,9 @@ def _query(update: Update, loaded: Loaded) -> Query:
                 f"{name[:140]!r} is no repository on GitHub", hint="write OWNER/REPOSITORY"
             )
         prefix = update.github.tag_filter_prefix or update.github.tag_filter
-        service = Service.GITHUB_TAGS if update.github.use_tag else Service.GITHUB_RELEASES
-        return Query(service, name, prefix if update.github.use_tag else "")
+        if not update.github.use_tag:
+            return Query(Service.GITHUB_RELEASES, name)
+        return Query(Service.GITHUB_TAGS, name, prefix, update.github.tag_filter_contains)
     if update.git is not None:
         return Query(
             Service.GIT,
