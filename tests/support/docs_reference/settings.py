@@ -57,8 +57,8 @@ COMMON = {
     "TRANSIT_SECRET_ENGINE_PATH": "Where Vault's transit engine is mounted; `transit` by default.",
     "VAULT_ADDR, VAULT_NAMESPACE, VAULT_CACERT": "Vault or OpenBao, for keys `hashivault://KEY`: "
     "address, namespace, file with certificate authorities.",
-    "VAULT_ROLE, VAULT_AUTH_PATH, VAULT_JWT_FILE": "Log in there as a ServiceAccount: role, path of "
-    "the method (`kubernetes` by default), file with the token.",
+    "VAULT_ROLE, VAULT_AUTH_PATH, VAULT_JWT_FILE": "Log in there as a ServiceAccount: role, path "
+    "of the method (`kubernetes` by default), file with the token.",
     "VAULT_TOKEN, VAULT_TOKEN_FILE": "Token for it, or a file with it.",
 }
 
