@@ -351,6 +351,16 @@ def test_what_cannot_be_built(run, tmp_path, change, said):
     assert not list(tmp_path.glob("out/*/*"))
 
 
+def test_all_packages_or_none(run, tmp_path):
+    assert run(CONFIG).exit_code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "out/x86_64").iterdir()}
+    step = "mkdir -p ${{targets.contextdir}}/dev; echo x >${{targets.contextdir}}/dev/null"
+    text = CONFIG.replace("{uses: manpages}", f"{{uses: manpages}}, {{runs: '{step}'}}")
+    result = run(text.replace("says hello", "says more"))
+    assert "hello-doc must not be published" in str(result.exception)
+    assert {path: path.read_bytes() for path in (tmp_path / "out/x86_64").iterdir()} == before
+
+
 @pytest.mark.parametrize("replaced", ["${{targets.destdir}}", "${{targets.outdir}}"])
 def test_no_link_leads_a_package_to_files_of_this_machine(run, tmp_path, replaced):
     (tmp_path / "mine/hello").mkdir(parents=True)

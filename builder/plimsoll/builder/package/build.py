@@ -234,7 +234,12 @@ def _emit_all(
             name: stack.enter_context(DirectoryTree(path))
             for name, path in outputs(home, [part.name for part in parts]).items()
         }
-        entries = [emit(emission, part, trees, folder) for part in parts]
+        # All packages or none: what one linter refuses must not stand beside its old relatives.
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".new-", dir=folder)))
+        entries = [emit(emission, part, trees, work) for part in parts]
+        with storage_errors(f"writing packages to {folder}"):
+            for entry in entries:
+                (work / entry.file_name).replace(folder / entry.file_name)
     index = put_into_index(folder, entries, settings) if settings.index else None
     paths = tuple(folder / entry.file_name for entry in entries)
     return Built(paths, tuple(entries), index, guest)
