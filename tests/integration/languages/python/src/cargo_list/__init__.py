@@ -1,6 +1,8 @@
 """Lists cargo."""
 
+import sys
+
 
 def main():
-    """Print the cargo."""
-    print("tea")
+    """Write the cargo."""
+    sys.stdout.write("tea\n")
