@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -151,6 +152,15 @@ def test_an_update_shows_what_changed_and_where():
 def test_a_body_that_is_no_object_is_refused(body, text):
     with pytest.raises(BadReviewError, match=text):
         decode(body)
+
+
+def test_many_brackets_take_no_long_time():
+    wide = b'{"a":[' + b"{}," * 900_000 + b"{}]}"
+    begin = time.process_time()
+    assert len(decode(wide)["a"]) == 900_001
+    with pytest.raises(BadReviewError, match="nested"):
+        decode(b"[" * (MAX_BODY // 2) + b"]" * (MAX_BODY // 2))
+    assert time.process_time() - begin < 10
 
 
 def test_brackets_in_texts_are_not_nesting():

@@ -21,6 +21,7 @@ MAX_DEPTH = 100
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_MANY_BRACKETS = 50_000
 _BRACES = bytes.maketrans(b"[]", b"{}")
 #: What Go's encoder writes in another way than ours, and means the same.
 _ESCAPES = ((b"\\u003c", b"<"), (b"\\u003e", b">"), (b"\\u0026", b"&"))
@@ -85,6 +86,9 @@ def _decoded_whole(body: bytes) -> Any:
 def _is_shallow(body: bytes) -> bool:
     """Whether it is certainly not too deep: pairs of brackets are taken away from within."""
     text = body.translate(_BRACES, _NOT_BRACKETS)
+    if len(text) > _MANY_BRACKETS:
+        # Taking pairs away reads all that is left each time.
+        return False
     for _ in range(MAX_DEPTH):
         if not text:
             return True
