@@ -125,6 +125,10 @@ def test_packages_come_on_top_of_what_is_there(world):
     assert [x.digest for x in manifest.layers[:count]] == [x.digest for x in below.layers]
     assert len(manifest.layers) == count + 1 == len(config["rootfs"]["diff_ids"])
     assert manifest.annotations["org.opencontainers.image.base.digest"].startswith("sha256:")
+    # Where the base lay on this machine means nothing elsewhere.
+    whole = b"".join(p.read_bytes() for p in (world.tmp / "out").rglob("*") if p.is_file())
+    inside = b"".join(content or b"" for content in files_of(layout, manifest.layers[-1]).values())
+    assert str(world.folder).encode() not in whole + inside
     run = config["config"]
     assert run["Entrypoint"] == ["/usr/bin/base"]
     assert run["User"] == "65532"
@@ -340,5 +344,8 @@ def test_a_base_image_of_a_registry(world):
         _, manifest, _ = world.build("out")
         assert manifest.layers[-1].size > 0
         assert [x.digest for x in manifest.layers[:-1]] == [x.digest for x in local.layers[:-1]]
+        assert manifest.annotations["org.opencontainers.image.base.name"] == name
         rows = world.run("show-packages", "image.yaml").splitlines()
+        shown = json.loads(world.run("show-config", "image.yaml"))
+        assert shown["contents"]["baseimage"] == {"image": name}
     assert rows == ["lib 1.0-r0", "app 1.0-r0"]

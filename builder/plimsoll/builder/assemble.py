@@ -64,7 +64,8 @@ def assemble(
     created = creation_time(times, build_date)
     notes = {**recipe.annotations, CREATED: timestamp(created)}
     if recipe.base:
-        notes |= {BASE_NAME: recipe.base.name, BASE_DIGEST: recipe.base.digest}
+        named = {BASE_NAME: recipe.base.public_name, BASE_DIGEST: recipe.base.digest}
+        notes |= {key: text for key, text in named.items() if text}
         document = config_on(recipe.base.config, layers, created=created, labels=notes)
         layers = [*recipe.base.layers, *layers]
     else:
@@ -77,7 +78,7 @@ def assemble(
             labels=notes,
         )
     manifest = image_manifest(document, layers, notes)
-    base = (recipe.base.name, recipe.base.digest) if recipe.base else None
+    base = (recipe.base.public_name, recipe.base.digest) if recipe.base else None
     subject = Subject(
         name,
         recipe.arch,

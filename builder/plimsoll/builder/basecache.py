@@ -62,6 +62,7 @@ class Base:
         others: what belongs to no package.
         packages: in the order of its database.
         folder: of the database of installed packages.
+        is_local: whether it is a file of this machine.
     """
 
     name: str
@@ -71,6 +72,12 @@ class Base:
     others: BasePackage
     packages: tuple[BasePackage, ...]
     folder: str
+    is_local: bool
+
+    @property
+    def public_name(self) -> str:
+        """Its name outside this machine; ``""`` for a file, which has none."""
+        return "" if self.is_local else self.name
 
     @property
     def entries(self) -> list[IndexEntry]:
@@ -119,13 +126,14 @@ async def keep(store: Store, image: ImageSource) -> None:
     store.publish(folder, store.path(KIND, _hex(image.descriptor.digest)))
 
 
-def load(store: Store, name: str, digest: str) -> Base | None:
+def load(store: Store, name: str, digest: str, *, is_local: bool) -> Base | None:
     """A base image that is in the cache, undamaged.
 
     Args:
         store: the cache.
         name: as the configuration has it.
         digest: of its manifest.
+        is_local: whether the name is that of a file.
 
     Raises:
         InstalledFormatError: its database is damaged.
@@ -155,7 +163,16 @@ def load(store: Store, name: str, digest: str) -> Base | None:
     tars = [folder / f"{number}.tar" for number in range(len(layers))]
     files = {path: FileView(*row) for path, row in record["files"].items()}
     others, packages = packages_of(files, record["database"], tars, name)
-    return Base(name, digest, json.loads(config), layers, others, tuple(packages), record["folder"])
+    return Base(
+        name,
+        digest,
+        json.loads(config),
+        layers,
+        others,
+        tuple(packages),
+        record["folder"],
+        is_local,
+    )
 
 
 def is_sound(folder: Path) -> bool:

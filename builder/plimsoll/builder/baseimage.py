@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,41 +85,54 @@ class BaseImages:
                 "configuration and lock name different base images",
                 hint="make the lock anew with 'plimsoll lock'",
             )
-        return await self.get(known.image, arch, known.digest) if known else None
+        if known is None:
+            return None
+        return await self.get(known.image, arch, known.digest, is_local=bool(known.local))
 
-    async def get(self, name: str, arch: Arch, digest: str = "") -> Base:
+    async def get(
+        self, name: str, arch: Arch, digest: str = "", *, is_local: bool | None = None
+    ) -> Base:
         """A base image, from the cache where it is there.
 
         Args:
             name: an OCI layout or a ``.tar`` file, or a reference to a registry.
             arch: architecture.
             digest: of the manifest that it must have.
+            is_local: whether it is a file; found out if not given.
 
         Raises:
             BaseImageError, LockError: it is not what it should be.
             Error: it cannot be had.
         """
-        if digest and (known := await asyncio.to_thread(load, self._store, name, digest)):
+        if is_local is None:
+            is_local = self._local and await asyncio.to_thread(Path(name).exists)
+        read = partial(load, self._store, name, is_local=is_local)
+        if digest and (known := await asyncio.to_thread(read, digest)):
             return known
-        place = name
-        if digest and not (self._local and await asyncio.to_thread(Path(name).exists)):
-            place = str(Reference.parse(name).with_digest(digest))
-        if self._offline and not await asyncio.to_thread(Path(name).exists):
+        if is_local and not self._local:
+            raise BaseImageError(
+                f"the base image {name} is a file, and there are no files here",
+                hint="name an image of a registry",
+            )
+        if self._offline and not is_local:
             raise BaseImageError(
                 f"the base image {name} is not in the cache, and nothing may be fetched",
                 hint="build once without --offline with a lock file, then with this lock",
             )
-        async with open_image(place, arch, self._connect, local=self._local) as image:
+        place = name
+        if digest and not is_local:
+            place = str(Reference.parse(name).with_digest(digest))
+        async with open_image(place, arch, self._connect, local=is_local) as image:
             found = image.descriptor.digest
             if digest and found != digest:
                 raise LockError(
                     f"the base image {name} is {found}, and the lock names {digest}",
                     hint="make the lock anew with 'plimsoll lock', or restore the base image",
                 )
-            known = await asyncio.to_thread(load, self._store, name, found)
+            known = await asyncio.to_thread(read, found)
             if known is None:
                 await keep(self._store, image)
-                known = await asyncio.to_thread(load, self._store, name, found)
+                known = await asyncio.to_thread(read, found)
         if known is None:
             raise CorruptEntryError(f"base image {name}")
         return known
@@ -151,7 +165,8 @@ def joined(
 def locked_bases(bases: Mapping[Arch, Base]) -> list[LockedBase]:
     """What a lock says of base images."""
     return [
-        LockedBase.of(base.name, base.digest, arch, base.entries) for arch, base in bases.items()
+        LockedBase.of(base.name, base.digest, arch, base.entries, is_local=base.is_local)
+        for arch, base in bases.items()
     ]
 
 

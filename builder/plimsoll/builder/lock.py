@@ -125,10 +125,21 @@ class LockedBase(_Part):
     """Of its manifest."""
 
     architecture: str
+    local: bool | None = None
+    """Whether it is a file of this machine."""
+
     packages: list[LockedBasePackage] = []
 
     @classmethod
-    def of(cls, image: str, digest: str, arch: Arch, entries: Iterable[IndexEntry]) -> LockedBase:
+    def of(
+        cls,
+        image: str,
+        digest: str,
+        arch: Arch,
+        entries: Iterable[IndexEntry],
+        *,
+        is_local: bool,
+    ) -> LockedBase:
         """From what its database says."""
         packages = [
             LockedBasePackage(
@@ -138,7 +149,13 @@ class LockedBase(_Part):
             )
             for entry in entries
         ]
-        return cls(image=image, digest=digest, architecture=arch.apk, packages=packages)
+        return cls(
+            image=image,
+            digest=digest,
+            architecture=arch.apk,
+            local=is_local or None,
+            packages=packages,
+        )
 
 
 class LockedContents(_Part):

@@ -37,6 +37,7 @@ _CONTENTS = (
     "keyring",
     "packages",
     "runtime_keyring",
+    "baseimage",
 )
 
 
@@ -68,6 +69,8 @@ def public(config: ImageConfiguration) -> ImageConfiguration:
         for name in ("keyring", "repositories")
     }
     update["build_repositories"] = []
+    # Manifest and SBOM name the base image by digest.
+    update["baseimage"] = None
     return config.model_copy(update={"contents": contents.model_copy(update=update)})
 
 
