@@ -32,8 +32,9 @@ from plimsoll.builder.engine import Engine
 from plimsoll.builder.ocirepo import file_tag
 from plimsoll.builder.settings import Settings
 from plimsoll.builder.steps import packagepublish
+from plimsoll.builder.steps.common import registry_of
 from plimsoll.builder.steps.packagecollect import Outbox, collect_package
-from plimsoll.builder.steps.packagecommon import Storage, storage_registry
+from plimsoll.builder.steps.packagecommon import Storage
 from plimsoll.builder.steps.packagefetch import fetch_output
 from plimsoll.builder.steps.packagestate import read_snapshot
 from plimsoll.builder.steps.packageunpack import Limits, OutputError
@@ -91,7 +92,7 @@ def builds(tmp_path, base):
 
 async def snapshot(builds):
     request = PackageRequest.model_validate(builds.request())
-    async with storage_registry(request) as registry:
+    async with registry_of(request) as registry:
         return await read_snapshot(Storage(registry, request), Arch.AMD64, request.keys)
 
 
@@ -270,7 +271,7 @@ def test_a_guest_must_have_a_shell(builds):
 def _has_file(builds, name):
     async def look():
         request = PackageRequest.model_validate(builds.request())
-        async with storage_registry(request) as registry:
+        async with registry_of(request) as registry:
             where = Storage(registry, request).repository
             try:
                 await registry.resolve(where.with_tag(file_tag("x86_64", name)))
@@ -384,7 +385,7 @@ def test_a_state_that_somebody_changed_is_not_believed(builds):
 
     async def tamper():
         request = PackageRequest.model_validate(builds.request())
-        async with storage_registry(request) as registry:
+        async with registry_of(request) as registry:
             storage = Storage(registry, request)
             snap = await read_snapshot(storage, Arch.AMD64, request.keys)
             data = await storage.blob(Descriptor(media_type="x", digest=snap.file, size=0))

@@ -24,7 +24,8 @@ from plimsoll.builder.package.compile import compile_package
 from plimsoll.builder.package.library import Library
 from plimsoll.builder.package.load import CACHE, load_text
 from plimsoll.builder.package.runner import Host, Place, Settings
-from plimsoll.builder.steps.packagecommon import TITLE, Storage, storage_registry
+from plimsoll.builder.steps.common import registry_of
+from plimsoll.builder.steps.packagecommon import TITLE, Storage
 from plimsoll.builder.steps.packagegit import GitMirrors
 from plimsoll.builder.steps.packagerecord import UNSIGNED_TYPE
 from plimsoll.builder.steps.packagestate import read_snapshot
@@ -304,7 +305,7 @@ def _request(**more):
 def _record(builds, name):
     async def read():
         request = PackageRequest.model_validate(builds.request())
-        async with storage_registry(request) as registry:
+        async with registry_of(request) as registry:
             storage = Storage(registry, request)
             snapshot = await read_snapshot(storage, Arch.AMD64, request.keys)
             artifact = snapshot.state.origins[name].artifact
@@ -329,7 +330,7 @@ def _push(builds, tag, data, *, title=""):
 
     async def push():
         request = PackageRequest.model_validate(builds.request())
-        async with storage_registry(request) as registry:
+        async with registry_of(request) as registry:
             await registry.push_blob(target, EMPTY_JSON)
             blob = await registry.push_blob(target, data, "application/octet-stream")
             notes = {TITLE: title} if title else {}

@@ -330,12 +330,9 @@ def push_unsigned(
     from plimsoll.api.packagesteps import PackageRequest  # noqa: PLC0415
     from plimsoll.apk.packageinfo import PackageInfo  # noqa: PLC0415
     from plimsoll.apk.writer import PackageFile, write_package  # noqa: PLC0415
+    from plimsoll.builder.steps.common import registry_of  # noqa: PLC0415
     from plimsoll.builder.steps.packagecollect import APK_TYPE  # noqa: PLC0415
-    from plimsoll.builder.steps.packagecommon import (  # noqa: PLC0415
-        Layer,
-        Storage,
-        storage_registry,
-    )
+    from plimsoll.builder.steps.packagecommon import Layer, Storage  # noqa: PLC0415
     from plimsoll.builder.steps.packagerecord import (  # noqa: PLC0415
         UNSIGNED_TYPE,
         BuildRecord,
@@ -359,7 +356,7 @@ def push_unsigned(
 
     async def push() -> str:
         request = PackageRequest.model_validate(builds.request())
-        async with storage_registry(request) as registry:
+        async with registry_of(request) as registry:
             storage = Storage(registry, request)
             layers = [Layer(APK_TYPE, path, path.name)]
             told = {**record.model_dump(), **(change or {})}

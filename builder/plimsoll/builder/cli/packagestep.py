@@ -180,10 +180,10 @@ def _run(
     result_file: Path,
     work: Callable[[PackageRequest], Coroutine[Any, Any, PackageStepResult]],
 ) -> None:
-    from plimsoll.api.packagesteps import dump  # noqa: PLC0415  (start-up time of --help)
-    from plimsoll.builder.steps.packagecommon import read_package_request  # noqa: PLC0415
+    from plimsoll.api.packagesteps import PackageRequest, dump  # noqa: PLC0415  (start-up time)
+    from plimsoll.builder.steps.common import parse_request  # noqa: PLC0415
 
     async def run() -> bytes:
-        return dump(await work(read_package_request(request_file)))
+        return dump(await work(parse_request(PackageRequest, request_file)))
 
     conclude(run, result_file)

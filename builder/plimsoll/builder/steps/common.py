@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
+from plimsoll.api.base import Model
 from plimsoll.api.steps import BuildRequest
 from plimsoll.arch import Arch
 from plimsoll.builder.lock import MAX_SIZE, MEDIA_TYPE, Lock
@@ -22,12 +23,14 @@ from plimsoll.oci.registry import Registry
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from plimsoll.api.packagesteps import PackageRequest
     from plimsoll.oci.model import Descriptor
 
 #: What ``assemble`` attaches to an image for ``seal``: its SPDX document and its packages.
 ASSEMBLY_TYPE = "application/vnd.plimsoll.assembly.v1+json"
 PACKAGES_TYPE = "application/vnd.plimsoll.packages.v1+json"
 _MAX_RECORD = 64 << 20
+_Request = TypeVar("_Request", bound=Model)
 
 
 class RequestError(Error):
@@ -45,13 +48,28 @@ class Assembly:
 
 
 def read_request(path: Path) -> BuildRequest:
-    """Read the request file.
+    """Read the request file of an image's build.
+
+    Raises:
+        RequestError: it is missing or malformed.
+    """
+    request = parse_request(BuildRequest, path)
+    if request.image.include:
+        raise RequestError(
+            f"the image configuration includes {request.image.include!r}, and there are no files",
+            hint="write the included values into the ImageBuild, or use imageFrom",
+        )
+    return request
+
+
+def parse_request(model: type[_Request], path: Path) -> _Request:
+    """Read a request file.
 
     Raises:
         RequestError: it is missing or malformed.
     """
     try:
-        request = BuildRequest.model_validate_json(path.read_bytes())
+        return model.model_validate_json(path.read_bytes())
     except OSError as error:
         raise RequestError(f"the request {path} cannot be read: {error.strerror}") from error
     except ValidationError as error:
@@ -61,16 +79,10 @@ def read_request(path: Path) -> BuildRequest:
             f"the request is not valid: {where}: {first['msg']}",
             hint="operator and builder must be of the same version",
         ) from None
-    if request.image.include:
-        raise RequestError(
-            f"the image configuration includes {request.image.include!r}, and there are no files",
-            hint="write the included values into the ImageBuild, or use imageFrom",
-        )
-    return request
 
 
-def registry_of(request: BuildRequest) -> Registry:
-    """The client for the registry of a request, with docker's logins."""
+def registry_of(request: BuildRequest | PackageRequest) -> Registry:
+    """The client for the registry that a request writes to, with docker's logins."""
     return Registry(
         Credentials.default(),
         insecure=frozenset(request.insecure_registries),

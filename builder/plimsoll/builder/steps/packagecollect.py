@@ -22,8 +22,9 @@ from plimsoll.builder.package.show import to_yaml
 from plimsoll.builder.package.workspace import outputs
 from plimsoll.builder.sca.abi import compare, exported
 from plimsoll.builder.sca.tree import DirectoryTree
+from plimsoll.builder.steps.common import registry_of
 from plimsoll.builder.steps.packageabi import published_exports, sentences
-from plimsoll.builder.steps.packagecommon import Layer, Storage, storage_registry
+from plimsoll.builder.steps.packagecommon import Layer, Storage
 from plimsoll.builder.steps.packagefetch import delete_output, fetch_output
 from plimsoll.builder.steps.packagerecord import (
     UNSIGNED_TYPE,
@@ -104,7 +105,7 @@ async def _collect(  # noqa: PLR0913, PLR0917  (as above)
     guest: str,
     outbox: Outbox,
 ) -> PackageCollectResult:
-    async with storage_registry(request) as registry:
+    async with registry_of(request) as registry:
         storage = Storage(registry, request)
         planned = await pull_planned(storage, plan, name, arch)
         compiled = await asyncio.to_thread(planned.compile, request)

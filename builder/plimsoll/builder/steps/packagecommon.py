@@ -1,4 +1,4 @@
-"""What the steps about packages share: the request, the registry, artifacts in it."""
+"""What the steps about packages share: the repository of artifacts that holds everything."""
 
 from __future__ import annotations
 
@@ -7,52 +7,21 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
-from plimsoll.api.packagesteps import PackageRequest
 from plimsoll.builder.steps.common import RequestError
-from plimsoll.oci.auth import Credentials
 from plimsoll.oci.descriptor import Descriptor
 from plimsoll.oci.digest import digest_of
 from plimsoll.oci.model import OCI_MANIFEST, Manifest
 from plimsoll.oci.reference import Reference
-from plimsoll.oci.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from plimsoll.api.packagesteps import PackageRequest
+    from plimsoll.oci.registry import Registry
+
 MAX_RECORD = 64 << 20
 TITLE = "org.opencontainers.image.title"
-
-
-def read_package_request(path: Path) -> PackageRequest:
-    """Read the request file.
-
-    Raises:
-        RequestError: it is missing or malformed.
-    """
-    try:
-        return PackageRequest.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise RequestError(f"the request {path} cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RequestError(
-            f"the request is not valid: {where}: {first['msg']}",
-            hint="operator and builder must be of the same version",
-        ) from None
-
-
-def storage_registry(request: PackageRequest) -> Registry:
-    """The client for the registry that holds the packages, with docker's logins."""
-    return Registry(
-        Credentials.default(),
-        insecure=frozenset(request.insecure_registries),
-        allow_private=False,
-        trusted_hosts=frozenset(request.trusted_hosts),
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from plimsoll.api.packagesteps import (
 )
 from plimsoll.arch import Arch
 from plimsoll.builder.concurrently import run_all
-from plimsoll.builder.steps.packagecommon import Storage, storage_registry
+from plimsoll.builder.steps.common import registry_of
+from plimsoll.builder.steps.packagecommon import Storage
 from plimsoll.builder.steps.packagedecide import decide
 from plimsoll.builder.steps.packageindex import expected_signers, leaving
 from plimsoll.builder.steps.packagerecord import push_plan
@@ -40,7 +41,7 @@ async def plan_packages(engine: Engine, request: PackageRequest) -> PackagePlanR
     archs = architectures_of(request)
     configurations = await read_sources(engine, request)
     found = await asyncio.to_thread(wanted, configurations, request, archs)
-    async with storage_registry(request) as registry:
+    async with registry_of(request) as registry:
         storage = Storage(registry, request)
         snapshots = dict(
             zip(

@@ -15,8 +15,8 @@ from plimsoll.api.packagesteps import OUTPUT_FOLDER, PackagePrepareResult
 from plimsoll.builder.git.mirror import UnfetchableError
 from plimsoll.builder.package.sources import cache_sources
 from plimsoll.builder.package.workspace import copy_sources
-from plimsoll.builder.steps.common import RequestError
-from plimsoll.builder.steps.packagecommon import Storage, storage_registry
+from plimsoll.builder.steps.common import RequestError, registry_of
+from plimsoll.builder.steps.packagecommon import Storage
 from plimsoll.builder.steps.packagefiles import write_folder
 from plimsoll.builder.steps.packagegit import GitMirrors
 from plimsoll.builder.steps.packageguest import Workspace, push_guest, repositories_of
@@ -51,7 +51,7 @@ async def prepare_package(
         MissingTestError: a package has no test and must have one.
         Error: a source, a package or the registry fails.
     """
-    async with storage_registry(request) as registry:
+    async with registry_of(request) as registry:
         storage = Storage(registry, request)
         planned = await pull_planned(storage, plan, name, arch)
         compiled = await asyncio.to_thread(planned.compile, request)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from plimsoll.api.packagesteps import PackagePublishResult, PublishedIndex
 from plimsoll.apk.keys import SigningKey
 from plimsoll.builder.ocirepo import file_tag
-from plimsoll.builder.steps.common import RequestError
-from plimsoll.builder.steps.packagecommon import Storage, storage_registry
+from plimsoll.builder.steps.common import RequestError, registry_of
+from plimsoll.builder.steps.packagecommon import Storage
 from plimsoll.builder.steps.packageindex import expired, merge, signed_index, with_build
 from plimsoll.builder.steps.packagesign import PackageSigner, SignedBuild
 from plimsoll.builder.steps.packagestate import (
@@ -90,7 +90,7 @@ async def publish_packages(
                 f"the signing key {key.name} is not among the keys that verify the repository",
                 hint="its public half must be in the request under the same name",
             )
-    async with storage_registry(request) as registry:
+    async with registry_of(request) as registry:
         publisher = _Publisher(Storage(registry, request), request, arch, keys)
         await registry.push_blob(publisher.storage.repository, EMPTY_JSON)
         snapshot = await publisher.snapshot()

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plimsoll.apk.gz import inflate_all
-from plimsoll.builder.steps.packagecommon import TITLE, storage_registry
+from plimsoll.builder.steps.common import registry_of
+from plimsoll.builder.steps.packagecommon import TITLE
 from plimsoll.builder.steps.packagefiles import (
     MAX_FILES,
     MAX_TREE,
@@ -86,7 +87,7 @@ async def _artifact(request: PackageRequest, name: str, what: str) -> Files:
     target = Reference.parse(name.removeprefix("oci://"))
     found: Files = {}
     left = MAX_TREE
-    async with storage_registry(request) as registry:
+    async with registry_of(request) as registry:
         top, data = await registry.get_manifest(target)
         for layer in Manifest.parse(data, top.media_type, what=str(target)).layers:
             blob = await registry.get_blob(target, layer.digest, left)
