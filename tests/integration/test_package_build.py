@@ -296,6 +296,8 @@ def test_a_shell_where_a_step_failed(run, tmp_path, repository):
     [
         (["--memory", "4Gi"], "systemd-run"),
         (["--cpumodel", "any"], "the processor that is here"),
+        (["--runner", "kubernetes"], "a PackageRepo names"),
+        (["--runner", "nonsense"], "is not one of 'bubblewrap', 'host'"),
         (["--cache-source", "/"], "needs --cache-dir"),
         (["--timeout", "soon"], "is no duration"),
     ],

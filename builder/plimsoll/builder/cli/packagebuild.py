@@ -26,6 +26,27 @@ if TYPE_CHECKING:
     from plimsoll.builder.package.compile import Compiled
     from plimsoll.builder.package.sbom import Origin
 
+_ELSEWHERE = {
+    "kubernetes": "the cluster builds packages that a PackageRepo names",
+    "docker": "bubblewrap needs no daemon and no root",
+    "lima": "run it inside the virtual machine",
+    "qemu": "bubblewrap needs no virtual machine",
+}
+
+
+class Runner(click.Choice[str]):
+    """Where steps run; those of melange that are not here are refused with what to do."""
+
+    def __init__(self) -> None:
+        super().__init__(["bubblewrap", "host"])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """See ``click.Choice.convert``."""
+        if value in _ELSEWHERE:
+            self.fail(f"there is no runner {value!r}: {_ELSEWHERE[value]}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
@@ -73,7 +94,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 )
 @click.option(
     "--runner",
-    type=click.Choice(["bubblewrap", "host"]),
+    type=Runner(),
     default="bubblewrap",
     show_default=True,
     help="Where steps run: in a sandbox, or (for development only) on this machine.",
