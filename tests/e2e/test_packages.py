@@ -10,13 +10,12 @@ import urllib.request
 import pytest
 
 import package_sources
-from build_tools import build_packages, build_tools
+from build_tools import build_tools
 from plimsoll.apk.index import read_index
 from plimsoll.apk.keys import Keyring
 from plimsoll.builder.ocirepo import INDEX_FILE, file_tag
 from scenario import packages
 from scenario.packages import CONFIGURATIONS, IMAGE, SHOP, configure, ready, repo
-from scenario.serve import serve, stop
 from scenario.shell import wait_for
 
 pytestmark = pytest.mark.e2e
@@ -200,14 +199,14 @@ def probe(world):
     return PROBE.format(targets=targets)
 
 
-def lone(world, name, text, archs=("amd64",), base="base"):
+def lone(world, name, text):
     """Make a PackageRepo of one configuration."""
     made = json.dumps({
         "apiVersion": "plimsoll.dev/v1alpha1", "kind": "PackageRepo",
         "metadata": {"name": name, "namespace": SHOP},
         "spec": {"packages": {
-            "sources": [{"name": "one", "inline": text}], "archs": list(archs),
-            "repositories": [{"name": base}],
+            "sources": [{"name": "one", "inline": text}], "archs": ["amd64"],
+            "repositories": [{"name": "base"}],
             "storage": {"repository": f"{world.registry}/workshop/{name}"},
         }},
     })  # fmt: skip
@@ -296,34 +295,3 @@ def test_a_failure_shows_its_last_lines_and_blocks_what_needs_it(world, shop):
     assert [each["name"] for each in status["blocked"]] == ["needy"]
     events = world.kubectl("get", "events", "-n", SHOP, "-o", "json")
     assert "the keel is cracked" in events
-
-
-@pytest.fixture
-def arm64(world, shop):
-    """Name of a PackageRepo of base packages for arm64."""
-    tools = build_packages(["busybox", "coreutils", "python3"], "arm64")
-    key = next(tools.glob("*.rsa.pub"))
-    upstream = {
-        "url": serve(world.cluster, tools, "arm64"), "archs": ["arm64"],
-        "keys": [{"name": key.name, "data": key.read_text()}],
-    }  # fmt: skip
-    kind = {"apiVersion": "plimsoll.dev/v1alpha1", "kind": "PackageRepo"}
-    meta = {"name": "base-arm64", "namespace": SHOP}
-    body = {**kind, "metadata": meta, "spec": {"upstream": upstream}}
-    world.kubectl("apply", "-f", "-", stdin=json.dumps(body))
-    yield "base-arm64"
-    stop(world.cluster, "arm64")
-
-
-def test_no_node_of_the_architecture_is_said(world, arm64):
-    """Sources and guest are made on any node; a node of its own is needed to run the steps."""
-    lone(world, "far", package("far", "true"), archs=["arm64"], base=arm64)
-
-    def said():
-        found = world.get("packagerepo", "far", "-n", SHOP).get("status", {})
-        text = json.dumps(found.get("conditions", []))
-        return text if "node" in text else None
-
-    text = wait_for("the missing node to be named", said, seconds=200)
-    assert "arm64" in text, text
-    world.kubectl("delete", "packagerepo", "far", "-n", SHOP)

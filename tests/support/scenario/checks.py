@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from scenario import faults, keyless, refusals
+from scenario import faults, keyless, packages, refusals
 from scenario.shell import wait_for
 from scenario.world import BUILD, TEAM, World, example, is_true
 
@@ -168,6 +168,7 @@ CHECKS: list[Check] = [
     ),
     Check("SBOM lists every installed package", sbom_is_complete),
     Check("pod of the image runs as non-root", pod_runs),
+    *(Check(name, check) for name, check in packages.CHECKS),
     *(Check(name, check) for name, check in refusals.CHECKS),
     *(Check(name, check) for name, check in keyless.CHECKS),
     *(Check(name, check) for name, check in faults.CHECKS),

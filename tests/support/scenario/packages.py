@@ -11,6 +11,7 @@ from typing import Any
 
 import package_sources
 from build_tools import build_tools
+from registries import free_port
 from scenario.refusals import pod
 from scenario.serve import TOOLS, serve
 from scenario.shell import wait_for
@@ -26,10 +27,13 @@ SAYS = "Cutty Sark: 741\nGreat Eastern: 15759\nVasa: 1032"
 @contextlib.contextmanager
 def sources(world: World) -> Iterator[tuple[Path, str]]:
     """The sources of the example packages, where pods reach them; the folder, and the address."""
-    folder = world.work / "sources"
+    folder, place = world.work / "sources", world.work / "sources.port"
+    host = world.cluster.host_address
     if not folder.exists():
         package_sources.make(folder)
-    with package_sources.serve(folder, world.cluster.host_address) as address:
+        # Configurations name the address: another one makes other packages.
+        place.write_text(str(free_port(host)))
+    with package_sources.serve(folder, host, int(place.read_text())) as address:
         yield folder, address
 
 
