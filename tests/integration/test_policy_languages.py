@@ -271,6 +271,22 @@ async def test_the_webhook_asks_rules_about_pod_and_image(host, engines):
         assert not (await webhook.send(review(good)))["allowed"]
 
 
+async def test_a_rule_about_the_object_alone_asks_no_registry(engines):
+    rule = {"type": "cel", "data": "spec.serviceAccountName == 'robot'", "includeSpec": True}
+    spec = {
+        "images": [{"glob": "**"}],
+        "authorities": [{"static": {"action": "pass"}}],
+        "policy": rule,
+    }
+    async with serving() as webhook:
+        webhook.policies.set(engines=engines, account=spec)
+        for account, allowed in (("robot", True), ("other", False), ("robot", True)):
+            target = pod("registry.invalid/nowhere:1", serviceAccountName=account)
+            answer = await webhook.send(review(target))
+            assert answer["allowed"] is allowed, answer
+        assert webhook.verifier.reads == 0
+
+
 async def test_every_platform_of_an_index_is_told(host, engines):
     both = [await push_signed(host, "platforms", tag, KEY) for tag in ("a", "b")]
     index = await push_index(host, "platforms", "both", *both)

@@ -153,6 +153,41 @@ async def test_keys_in_secrets_are_followed(running):
     await asyncio.to_thread(world.plane.kubectl, "delete", "secret", "release-key")
 
 
+async def test_rules_in_config_maps_are_followed(running):
+    world = running
+    place = {"name": "rules", "key": "account"}
+    rule = {"type": "cel", "configMapRef": place, "includeSpec": True, "includeObjectMeta": True}
+    spec = {
+        "images": [{"glob": "**"}],
+        "authorities": [{"static": {"action": "pass"}}],
+        "policy": rule,
+    }
+    await asyncio.to_thread(world.apply, policy("ruled", spec))
+    condition = await eventually(lambda: ready_condition(world, "ruled"), "a condition")
+    assert (
+        "spec.policy.configMapRef: ConfigMap default/rules does not exist" in condition["message"]
+    )
+    assert not (await admitted(world, pod("nginx")))[0]
+
+    def text_is(text):
+        metadata = {"name": "rules", "namespace": "default"}
+        found = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+        return found | {"data": {"account": text}}
+
+    for text, expected in (
+        ("metadata.namespace == 'team' && spec.serviceAccountName == 'default'", True),
+        ("spec.serviceAccountName == 'robot'", False),
+        ("spec.serviceAccountName ==", False),
+        ("size(spec.containers) == 1", True),
+    ):
+        await asyncio.to_thread(world.apply, text_is(text))
+        await eventually(lambda e=expected: world.create(pod("nginx"))[0] is e, "the rule")
+    two = await admitted(world, pod("nginx", "redis"))
+    assert not two[0]
+    assert "its rule is not satisfied: it is false" in two[1]
+    await asyncio.to_thread(world.plane.kubectl, "delete", "configmap", "rules")
+
+
 async def test_a_policy_that_cannot_be_honoured_says_so_and_refuses(running):
     world = running
     identities = [{"issuer": "https://i", "subject": "s"}]

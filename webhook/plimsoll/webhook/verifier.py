@@ -159,7 +159,7 @@ class Verifier:
         if policy.rules.digest and reference.digest is None and not policy.fault:
             # Verdicts are remembered by digest, however the pod came to it.
             return by_tag(policy)
-        if not needs_evidence(policy):
+        if policy.fault or not (needs_evidence(policy) or policy.has_rules):
             found = examine(policy, {})
             if self._observe is not None:
                 self._observe(reference.name, found)
@@ -262,8 +262,9 @@ class Verifier:
 
 
 def needs_evidence(policy: CompiledPolicy) -> bool:
-    """Whether a verdict depends on anything outside the policy."""
-    return not policy.fault and (bool(policy.sources) or policy.rule is not None)
+    """Whether a verdict depends on what a registry has."""
+    rule = policy.rule
+    return not policy.fault and (bool(policy.sources) or (rule is not None and rule.config))
 
 
 def _key(
