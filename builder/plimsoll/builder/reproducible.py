@@ -7,7 +7,6 @@ clock is set apart by libfaketime, where that is installed.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from plimsoll.errors import Error
+from plimsoll.oci.digest import sha256_of_file
 
 _CHILD = "from plimsoll.builder.reproducible import child; child()"
 _PATHS = ("cache_dir", "lockfile", "sbom_path")
@@ -125,7 +125,7 @@ def build_under(
             hint="see whether 'plimsoll build' with the same options works",
         )
     files = sorted(path for path in (folder / "out").rglob("*") if path.is_file())
-    return {str(p.relative_to(folder / "out")): _sha256(p) for p in files}
+    return {str(p.relative_to(folder / "out")): sha256_of_file(p) for p in files}
 
 
 def differences(one: dict[str, str], other: dict[str, str]) -> list[str]:
@@ -177,8 +177,3 @@ async def _build(config: Path, options: dict[str, Any], out: Path) -> None:
         write_tar(out / "image.tar", images, index, ["image:latest"], engine.store)
     document = index_document(images, "image", digest_of(index))
     write_sboms(out, images, document, ("spdx", "cyclonedx"))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,6 +8,7 @@ views of the buffer that they were inflated into.
 from __future__ import annotations
 
 import re
+import stat
 import struct
 import zlib
 from dataclasses import dataclass, field
@@ -41,6 +42,21 @@ class Type(Enum):
     BLOCK_DEVICE = b"4"
     DIRECTORY = b"5"
     FIFO = b"6"
+
+    @classmethod
+    def of_mode(cls, mode: int) -> Type | None:
+        """The type of a file by ``st_mode``; ``None`` for a socket, which no archive holds."""
+        return _OF_MODE.get(stat.S_IFMT(mode))
+
+
+_OF_MODE = {
+    stat.S_IFREG: Type.FILE,
+    stat.S_IFDIR: Type.DIRECTORY,
+    stat.S_IFLNK: Type.SYMLINK,
+    stat.S_IFCHR: Type.CHARACTER_DEVICE,
+    stat.S_IFBLK: Type.BLOCK_DEVICE,
+    stat.S_IFIFO: Type.FIFO,
+}
 
 
 _HEADER = struct.Struct("100s8s8s8s12s12s8s1s100s8s32s32s8s8s155s12x")

@@ -60,6 +60,11 @@ def digest_file(path: Path, algorithm: str = "sha256") -> str:
         return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
 
 
+def sha256_of_file(path: Path) -> str:
+    """The SHA-256 of a file in hex digits, as documents outside of OCI name it; blocks."""
+    return digest_file(path).partition(":")[2]
+
+
 def matches(digest: str, data: bytes) -> bool:
     """Whether ``data`` is what ``digest`` names."""
     return digest_of(data, digest.partition(":")[0]) == digest

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
 from plimsoll.builder.sbom import tool
 from plimsoll.builder.store import storage_errors
 from plimsoll.http import public_url
+from plimsoll.oci.digest import sha256_of_file
 from plimsoll.signing.statement import SLSA_PROVENANCE_V1, STATEMENT_V1
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ def provenance(built: Built, compiled: Compiled, origin: Origin) -> dict[str, An
     return {
         "_type": STATEMENT_V1,
         "subject": [
-            {"name": path.name, "digest": {"sha256": _sha256(path)}} for path in built.packages
+            {"name": path.name, "digest": {"sha256": sha256_of_file(path)}}
+            for path in built.packages
         ],
         "predicateType": SLSA_PROVENANCE_V1,
         "predicate": {
@@ -132,8 +133,3 @@ def _source(source: Source) -> dict[str, Any]:
         signer = source.signer.model_dump(mode="json", by_alias=True)
         return {**found, "annotations": {"signer": signer}}
     return found
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

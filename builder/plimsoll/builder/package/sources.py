@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import shutil
 from typing import TYPE_CHECKING
 
 from plimsoll.builder.concurrently import run_all
 from plimsoll.builder.store import storage_errors
+from plimsoll.oci.digest import digest_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -101,8 +101,4 @@ def _make(folder: Path) -> None:
 
 
 def _is_sound(path: Path, digest: str) -> bool:
-    if not path.is_file():
-        return False
-    algorithm, _, value = digest.partition(":")
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest() == value
+    return path.is_file() and digest_file(path, digest.partition(":")[0]) == digest

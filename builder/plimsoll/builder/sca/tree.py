@@ -22,14 +22,6 @@ __all__ = ["ApkTree", "DirectoryTree", "Entry", "PackageTreeError", "Tree"]
 
 #: Most entries that a directory may have.
 MAX_ENTRIES = 500_000
-_KINDS = {
-    stat.S_IFREG: Type.FILE,
-    stat.S_IFDIR: Type.DIRECTORY,
-    stat.S_IFLNK: Type.SYMLINK,
-    stat.S_IFCHR: Type.CHARACTER_DEVICE,
-    stat.S_IFBLK: Type.BLOCK_DEVICE,
-    stat.S_IFIFO: Type.FIFO,
-}
 
 
 class DirectoryTree(Tree):
@@ -65,7 +57,7 @@ class DirectoryTree(Tree):
 
     def _entry(self, path: str, item: os.DirEntry[str]) -> Entry:
         status = item.stat(follow_symlinks=False)
-        kind = _KINDS.get(stat.S_IFMT(status.st_mode))
+        kind = Type.of_mode(status.st_mode)
         shown = path.encode(errors="surrogateescape")
         if kind is None:
             raise PackageTreeError(

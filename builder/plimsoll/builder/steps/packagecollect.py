@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,8 +36,11 @@ from plimsoll.builder.steps.packagestate import read_snapshot
 from plimsoll.builder.steps.packagetests import check_tests, push_tests
 from plimsoll.builder.steps.packageunpack import OutputError, unpack
 from plimsoll.errors import Error
+from plimsoll.oci.digest import sha256_of_file
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from plimsoll.api.packagesteps import PackageRequest
     from plimsoll.apk.index import IndexEntry
     from plimsoll.arch import Arch
@@ -86,26 +88,7 @@ async def collect_package(  # noqa: PLR0913, PLR0917  (what it is about, and fro
         MissingTestError: a package has no test and must have one.
         Error: the registry fails, or a test's guest cannot be composed.
     """
-    try:
-        result = await _collect(engine, request, plan, name, arch, guest, outbox)
-    except Error as error:
-        if not error.retryable:
-            await close_outbox(outbox)
-        raise
-    await close_outbox(outbox)
-    return result
-
-
-async def _collect(  # noqa: PLR0913, PLR0917  (as above)
-    engine: Engine,
-    request: PackageRequest,
-    plan: str,
-    name: str,
-    arch: Arch,
-    guest: str,
-    outbox: Outbox,
-) -> PackageCollectResult:
-    async with registry_of(request) as registry:
+    async with _closing(outbox), registry_of(request) as registry:
         storage = Storage(registry, request)
         planned = await pull_planned(storage, plan, name, arch)
         compiled = await asyncio.to_thread(planned.compile, request)
@@ -155,6 +138,18 @@ async def _collect(  # noqa: PLR0913, PLR0917  (as above)
         warnings=len(emitted.findings),
         abi=record.abi[:20],
     )
+
+
+@contextlib.asynccontextmanager
+async def _closing(outbox: Outbox) -> AsyncIterator[None]:
+    """Close the outbox at the end, unless the step will be tried again."""
+    try:
+        yield
+    except Error as error:
+        if not error.retryable:
+            await close_outbox(outbox)
+        raise
+    await close_outbox(outbox)
 
 
 async def close_outbox(outbox: Outbox) -> None:
@@ -214,10 +209,8 @@ def _emit(  # noqa: PLR0913, PLR0917  (what it is about)
 
 
 def _built(name: str, path: Path, tree: DirectoryTree) -> BuiltPackage:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     exports = {soname: sorted(symbols) for soname, symbols in exported(tree).items()}
-    return BuiltPackage(name=name, file=path.name, sha256=digest, exports=exports)
+    return BuiltPackage(name=name, file=path.name, sha256=sha256_of_file(path), exports=exports)
 
 
 async def _record(  # noqa: PLR0913, PLR0917  (what it is about)

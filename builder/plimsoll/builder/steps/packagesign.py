@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from plimsoll.builder.steps.common import RequestError
 from plimsoll.builder.steps.packageprovenance import package_statement
 from plimsoll.builder.steps.packagerecord import UNSIGNED_TYPE, BuildRecord, parse_record
 from plimsoll.errors import Error
-from plimsoll.oci.digest import digest_of
+from plimsoll.oci.digest import digest_of, sha256_of_file
 from plimsoll.oci.errors import ImageNotFoundError
 from plimsoll.oci.model import EMPTY_DESCRIPTOR, OCI_MANIFEST, Manifest
 from plimsoll.signing.attach import attach_bundle
@@ -137,7 +136,7 @@ class PackageSigner:
         self, pulled: Pulled, record: BuildRecord, path: Path, manifest: Descriptor
     ) -> None:
         """Attach provenance to a package; again and again, it is the same."""
-        digest = await asyncio.to_thread(_sha256, path)
+        digest = await asyncio.to_thread(sha256_of_file, path)
         artifact = pulled.reference.digest or ""
         statement = package_statement(
             self._request, record, artifact, path.name, (digest, manifest)
@@ -194,8 +193,3 @@ def _exists(entry: IndexEntry) -> PackageExistsError:
         f"{entry.file_name} was published before, with other content",
         hint="raise the epoch of the package",
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

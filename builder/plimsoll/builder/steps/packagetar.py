@@ -16,14 +16,6 @@ if TYPE_CHECKING:
 
 MAX_ENTRIES = 1_000_000
 _CHUNK = 1 << 20
-_KINDS = {
-    stat.S_IFREG: Type.FILE,
-    stat.S_IFDIR: Type.DIRECTORY,
-    stat.S_IFLNK: Type.SYMLINK,
-    stat.S_IFCHR: Type.CHARACTER_DEVICE,
-    stat.S_IFBLK: Type.BLOCK_DEVICE,
-    stat.S_IFIFO: Type.FIFO,
-}
 
 
 class ArchiveError(Error):
@@ -63,7 +55,7 @@ def scan(root: Path, prefix: str = "") -> list[tuple[str, Header]]:
 
 
 def _header(root: Path, path: str, status: os.stat_result, prefix: str) -> Header:
-    kind = _KINDS.get(stat.S_IFMT(status.st_mode))
+    kind = Type.of_mode(status.st_mode)
     shown = os.fsencode(path)[:200]
     if kind is None:
         raise ArchiveError(f"{shown!r} is a socket", hint="remove it at the end of the build")
