@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from plimsoll.builder.cli.step import conclude, request_option, result_option, step_engine
+from plimsoll.builder.cli.stepjob import conclude, request_option, result_option, step_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
