@@ -22,7 +22,7 @@ pipeline:
   - runs: |
       install -d "${{targets.destdir}}/usr/share/pennant"
       uname -m >"${{targets.destdir}}/usr/share/pennant/machine"
-      grep -qx "${{build.arch}}" "${{targets.destdir}}/usr/share/pennant/machine"
+      test "$(uname -m)" = "${{build.arch}}"
 test:
   environment: {contents: {packages: [base-files, bash, coreutils]}}
   pipeline:

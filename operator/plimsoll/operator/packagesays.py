@@ -111,6 +111,12 @@ def _reconciling(look: PackagesLook) -> Says:
 def _hindered(look: PackagesLook) -> Says | None:
     if look.invalid is not None:
         return "False", look.invalid.reason, "the spec must be changed first"
+    keys = look.desired.status.keys
+    if keys is not None and keys.failure is not None:
+        # Nothing goes on without them.
+        if keys.retry_at is None:
+            return "False", keys.failure.reason, "the signing keys must be changed first"
+        return "True", "RetryScheduled", f"tried again at {keys.retry_at:%Y-%m-%dT%H:%M:%SZ}"
     if look.refused and look.actions:
         return "True", "CreateRefused", look.refused
     if look.trouble_reason:
@@ -169,6 +175,8 @@ def _stalled(look: PackagesLook, reconciling: Says) -> Says:  # noqa: PLR0911  o
     status = look.desired.status
     if look.invalid is not None:
         return "True", look.invalid.reason, str(look.invalid)
+    if reconciling[0] == "True":
+        return "False", "Progressing", "something goes on"
     keys, plan = status.keys, status.plan
     if keys is not None and keys.failure is not None and keys.retry_at is None:
         return "True", keys.failure.reason, f"the signing keys: {keys.failure.message}"
@@ -178,10 +186,9 @@ def _stalled(look: PackagesLook, reconciling: Says) -> Says:  # noqa: PLR0911  o
         if publish.failure is not None and publish.retry_at is None:
             return "True", publish.failure.reason, publish.failure.message
     bad = failed(status)
-    if bad and reconciling[0] == "False":
+    if bad:
         return "True", "PackageFailed", "; ".join(f"{_name(b)}: {_why(b)}" for b in bad[:_NAMED])
-    idle = reconciling[0] == "False" and not look.desired.spec.suspend
-    if plan is not None and not status.indexes and idle:
+    if plan is not None and not status.indexes and not look.desired.spec.suspend:
         return "True", "NothingToPublish", "the sources have no package for any architecture"
     return "False", "Progressing", "nothing stands in the way"
 

@@ -7,20 +7,25 @@ from typing import TYPE_CHECKING
 
 from plimsoll.api.imagebuildstatus import BuildFailure
 from plimsoll.api.meta import CANCEL, REQUESTED_AT
-from plimsoll.api.packagestatus import PackageRecord
 from plimsoll.api.packagesteps import PackagePlanResult
 from plimsoll.operator import planning, publishing
 from plimsoll.operator.packageinputs import inputs
 from plimsoll.operator.packagejobs import PackageJobs, job_name
 from plimsoll.operator.packagekeys import look_at_keys
 from plimsoll.operator.packagerequest import request, request_config_map
+from plimsoll.operator.packagetidy import moved, record
 from plimsoll.operator.packageway import Walker, read
 from plimsoll.operator.podspec import service_account
 from plimsoll.operator.state import Create, Event
 from plimsoll.operator.trigger import retry_delay
 
 if TYPE_CHECKING:
-    from plimsoll.api.packagestatus import PackageBuild, PackagePlan, PackageRepoStatus
+    from plimsoll.api.packagestatus import (
+        PackageBuild,
+        PackagePlan,
+        PackageRecord,
+        PackageRepoStatus,
+    )
     from plimsoll.operator.packageinputs import Inputs
     from plimsoll.operator.packagelook import PackagesLook
     from plimsoll.operator.settings import JobSettings
@@ -65,8 +70,8 @@ class Session:
 
     def run(self) -> PackagesLook:
         """Advance what runs; then start what may start."""
-        storage = self._inputs.spec.storage.repository
-        self._update(url=f"oci://{storage}")
+        url = f"oci://{self._inputs.spec.storage.repository}"
+        self._look = self._look.having(moved(self._status, url))
         if self._keys():
             self._plan()
             self._publications()
@@ -132,7 +137,7 @@ class Session:
         self._look = self._look.having(planning.merge(desired, self._status, result, now))
         kept = {build.id for build in self._status.builds}
         dropped = [build for build in before if build.id not in kept and build.started_at]
-        self._remember(*(_record(build, "Superseded", self._look) for build in dropped))
+        self._remember(*(record(build, "Superseded", self._look.now) for build in dropped))
 
     def _plan_failed(self, plan: PackagePlan, failure: BuildFailure) -> None:
         failures, now = self._status.failures + 1, self._look.now.replace(microsecond=0)
@@ -205,7 +210,7 @@ class Session:
         self._update(builds=builds[-_MOST_BUILDS:])
         if any(build.retry_at is None for build in failed):
             self._update(plan_again=True)
-        self._remember(*(_record(build, "Failed", self._look) for build in failed))
+        self._remember(*(record(build, "Failed", self._look.now) for build in failed))
 
     def _is_outdated(self, build: PackageBuild) -> bool:
         """Whether the spec changed while something stands in the way of a package.
@@ -296,17 +301,3 @@ class Session:
 def _ended(plan: PackagePlan, state: str, look: PackagesLook) -> PackagePlan:
     at = look.now.replace(microsecond=0)
     return plan.model_copy(update={"state": state, "finished_at": at})
-
-
-def _record(build: PackageBuild, state: str, look: PackagesLook) -> PackageRecord:
-    return PackageRecord.model_validate(
-        {
-            "id": build.id,
-            "name": build.name,
-            "arch": build.arch,
-            "version": build.version,
-            "state": state,
-            "finished_at": look.now.replace(microsecond=0),
-            "failure": build.failure,
-        }
-    )

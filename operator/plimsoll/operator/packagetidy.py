@@ -1,13 +1,17 @@
-"""What is removed: Jobs that nobody waits for, and those that the history no longer knows. Pure."""
+"""What is kept of builds and what is removed, in the status and in the cluster. Pure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from plimsoll.api.packagestatus import PackageRecord
 from plimsoll.operator.state import Delete
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from plimsoll.api.packagerepo import PackageRepo
+    from plimsoll.api.packagestatus import PackageBuild, PackageRepoStatus
     from plimsoll.operator.state import Action, PackagesObserved
 
 
@@ -41,3 +45,28 @@ def tidy(desired: PackageRepo, observed: PackagesObserved) -> list[Action]:
     requests = sorted({job.request for job in gone if job.request} - needed)
     maps: list[Action] = [Delete("ConfigMap", namespace, request) for request in requests]
     return [*maps, *(Delete("Job", namespace, job.name) for job in gone)]
+
+
+def moved(status: PackageRepoStatus, url: str) -> PackageRepoStatus:
+    """The status for this place: what lies elsewhere, or was somebody else's, is forgotten."""
+    changes: dict[str, object] = {"url": url}
+    if status.url not in {None, url}:
+        changes |= {name: [] for name in ("indexes", "builds", "blocked", "publishing", "abi")}
+        changes |= {"packages": None, "counts": None, "planned": None}
+        changes["conditions"] = [each for each in status.conditions if each.type != "Ready"]
+    return status.model_copy(update=changes)
+
+
+def record(build: PackageBuild, state: str, now: datetime) -> PackageRecord:
+    """A build as the history keeps it."""
+    return PackageRecord.model_validate(
+        {
+            "id": build.id,
+            "name": build.name,
+            "arch": build.arch,
+            "version": build.version,
+            "state": state,
+            "finished_at": now.replace(microsecond=0),
+            "failure": build.failure,
+        }
+    )

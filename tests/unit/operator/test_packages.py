@@ -486,6 +486,35 @@ def test_a_refused_job_is_told():
     assert "quota" in world.message("Reconciling")
 
 
+def test_another_storage_begins_anew():
+    world = PackagesWorld({"a": Recipe(), "b": Recipe()})
+    world.run(but=("b",))
+    world.published.clear()
+    world.signers.clear()
+    world.edit(storage={"repository": "registry.example/elsewhere"})
+    world.look()
+    assert world.condition("Ready")[0] == "Unknown"
+    assert world.status.indexes == []
+    world.run()
+    assert len(world.published) == 2
+    assert world.status.url == "oci://registry.example/elsewhere"
+    assert world.condition("Ready")[0] == "True"
+
+
+def test_what_was_followed_before_is_forgotten():
+    world = PackagesWorld({"a": Recipe()})
+    world.body["status"] = {
+        "url": "https://packages.example/os",
+        "conditions": [{"type": "Ready", "status": "True"}],
+        "indexes": [{"arch": "amd64", "digest": "sha256:9", "packages": 9}],
+        "packages": 9,
+    }
+    world.look()
+    assert world.condition("Ready")[0] == "Unknown"
+    world.run()
+    assert world.status.packages == 1
+
+
 def test_git_sources_are_looked_at_again():
     world = PackagesWorld(
         {"a": Recipe()},
@@ -515,3 +544,18 @@ def test_another_plan_only_where_it_can_find_something():
     assert len(world.published) == 4
     assert sum(name.endswith("-plan") for name in world.created) == 2
     assert world.status.progress == "4/4"
+
+
+def test_a_key_that_gets_lost_stops_everything_with_a_sentence():
+    """Also what a plan had begun: nothing goes on, so nothing is said to."""
+    world = PackagesWorld({"a": Recipe()})
+    world.look()
+    world.succeed(*world.open("keys"))
+    world.look()
+    world.annotate(REQUESTED_AT, "again")
+    world.look()
+    world.fail(*world.open("keys"), retryable=False, message="no key in it")
+    world.settle()
+    assert world.condition("Stalled")[0] == "True"
+    assert world.condition("Reconciling")[0] == "False"
+    assert "no key in it" in world.message("Ready")
