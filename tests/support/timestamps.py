@@ -12,13 +12,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _TST_INFO = "1.2.840.113549.1.9.16.1.4"
 _SHA256 = bytes.fromhex("300d06096086480165030402010500")
-STAMPING = x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.TIME_STAMPING])
+STAMPING = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING])
 
 Signer = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
 
