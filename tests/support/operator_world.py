@@ -5,11 +5,10 @@ Jobs end when a test says so, with the results that the steps would leave.
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from miniature_cluster import MiniatureCluster, upstream
 from plimsoll.api.imagebuild import ImageBuild, image_build
 from plimsoll.api.packagerepo import PackageRepo
 from plimsoll.api.steps import (
@@ -21,12 +20,10 @@ from plimsoll.api.steps import (
     StepResult,
     dump,
 )
-from plimsoll.operator.podspec import ARCH_LABEL, BUILD_LABEL, STEP_LABEL
 from plimsoll.operator.reconcile import reconcile
 from plimsoll.operator.settings import JobSettings
-from plimsoll.operator.state import Create, Delete, Event, JobView, Observed, Plan
+from plimsoll.operator.state import JobView, Observed, Plan
 
-START = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
 SETTINGS = JobSettings(image="registry.example/plimsoll@sha256:0", builder_id="https://b/1")
 SPEC: dict[str, Any] = {
     "image": {"contents": {"packages": ["python3"]}, "accounts": {"run-as": 65532}},
@@ -39,139 +36,36 @@ SPEC: dict[str, Any] = {
 
 def repository(digest: str = "sha256:1", *, ready: bool = True) -> PackageRepo:
     """A PackageRepo whose index has this digest."""
-    return PackageRepo.model_validate(
-        {
-            "metadata": {"name": "wolfi"},
-            "spec": {
-                "upstream": {
-                    "url": "https://packages.example/os",
-                    "keys": [{"name": "os.rsa.pub", "data": "PEM"}],
-                }
-            },
-            "status": {
-                "conditions": [
-                    {
-                        "type": "Ready",
-                        "status": "True" if ready else "False",
-                        "message": "" if ready else "wrong signature",
-                    }
-                ],
-                "indexes": [{"arch": "amd64", "digest": digest, "packages": 3}],
-            },
-        }
-    )
+    return upstream("wolfi", digest, ready=ready)
 
 
-class World:
+class World(MiniatureCluster):
     """One ImageBuild and what belongs to it."""
 
     def __init__(self, **spec: Any) -> None:
-        self.now = START
-        self.body: dict[str, Any] = {
-            "metadata": {
-                "name": "app",
-                "namespace": "team",
-                "uid": "0b5e",
-                "generation": 1,
-                "annotations": {},
-                "creationTimestamp": START.isoformat(),
-            },
-            "spec": {**SPEC, **spec},
-        }
+        super().__init__("app", "0b5e", {**SPEC, **spec})
         self.repositories: dict[str, PackageRepo] = {"wolfi": repository()}
         self.config_map: dict[str, str] | None = None
-        self.jobs: dict[str, JobView] = {}
-        self.manifests: dict[str, dict[str, Any]] = {}
         self.config_maps: dict[str, dict[str, Any]] = {}
-        self.created: list[str] = []
-        self.events: list[Event] = []
-        self.plan: Plan[Any] | None = None
-        self.room: int | None = None
 
     @property
     def desired(self) -> ImageBuild:
         return image_build(self.body)
 
-    @property
-    def status(self) -> Any:
-        return self.desired.status
-
-    def condition(self, kind: str) -> tuple[str, str]:
-        """Status and reason of a condition."""
-        found = next(c for c in self.status.conditions if c.type == kind)
-        return found.status, found.reason
-
-    def message(self, kind: str) -> str:
-        return str(next(c for c in self.status.conditions if c.type == kind).message)
-
-    def edit(self, **spec: Any) -> None:
-        """Change the spec as ``kubectl apply`` would."""
-        self.body["spec"] = {**self.body["spec"], **spec}
-        self.body["metadata"]["generation"] += 1
-
-    def annotate(self, key: str, value: str) -> None:
-        self.body["metadata"]["annotations"][key] = value
-
-    def wait(self, **delay: float) -> None:
-        self.now += timedelta(**delay)
-
-    def look(self, *, crash: str = "") -> Plan[Any]:
-        """One reconciliation; ``crash`` at ``status`` or after so many ``actions``."""
+    def reconciled(self) -> Plan[Any]:
         observed = Observed(
             tuple(self.jobs.values()), self.repositories, self.config_map, room=self.room
         )
-        plan = reconcile(self.desired, observed, self.now, SETTINGS)
-        if crash == "status":
-            return plan
-        self.plan = plan
-        self.body["status"] = json.loads(plan.status.model_dump_json(by_alias=True))
-        if crash == "actions":
-            return plan
-        self.events += plan.events
-        for action in plan.actions:
-            if isinstance(action, Create):
-                self._create(action)
-            else:
-                self._delete(action)
-        return plan
+        return reconcile(self.desired, observed, self.now, SETTINGS)
 
-    def settle(self) -> None:
-        """Reconcile until nothing more changes."""
-        for _ in range(20):
-            before = self.body.get("status")
-            plan = self.look()
-            if not plan.actions and self.body["status"] == before:
-                return
-        raise AssertionError("the reconciliation does not come to rest")
-
-    def _create(self, action: Create) -> None:
-        manifest = json.loads(json.dumps(action.manifest))
-        name, labels = manifest["metadata"]["name"], manifest["metadata"]["labels"]
+    def keep(self, name: str, manifest: dict[str, Any]) -> None:
         if manifest["kind"] == "ConfigMap":
             self.config_maps.setdefault(name, manifest)
-        if manifest["kind"] != "Job" or name in self.jobs:
-            return
-        slug = labels.get(ARCH_LABEL, "")
-        self.created.append(name)
-        self.manifests[name] = manifest
-        self.jobs[name] = JobView(
-            name=name,
-            build=labels[BUILD_LABEL],
-            step=labels[STEP_LABEL],
-            arch=slug.replace("-", "/"),
-        )
 
-    def _delete(self, action: Delete) -> None:
-        if action.kind == "Job":
-            self.jobs.pop(action.name, None)
-        else:
-            self.config_maps.pop(action.name, None)
+    def forget(self, name: str) -> None:
+        self.config_maps.pop(name, None)
 
     # What the Jobs do.
-
-    def open(self) -> list[JobView]:
-        """Jobs that have not ended."""
-        return [job for job in self.jobs.values() if not job.finished]
 
     def succeed(self, job: JobView, *, unchanged: bool = False, version: int = 1) -> None:
         """End a Job as its step would."""

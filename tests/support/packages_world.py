@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from miniature_cluster import MiniatureCluster, upstream
 from plimsoll.api.packagerepo import PackageRepo
 from plimsoll.api.packagesteps import (
     BlockedPackage,
@@ -30,20 +30,14 @@ from plimsoll.api.packagesteps import (
 from plimsoll.api.steps import StepFailure
 from plimsoll.api.steps import dump as dump_failure
 from plimsoll.operator.packages import reconcile_packages
-from plimsoll.operator.podspec import ARCH_LABEL, BUILD_LABEL, REQUEST_LABEL, STEP_LABEL
 from plimsoll.operator.settings import JobSettings
 from plimsoll.operator.state import (
-    Apply,
-    Create,
-    Delete,
-    Event,
     JobView,
     MakeKey,
     PackagesObserved,
     Plan,
 )
 
-START = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
 SETTINGS = JobSettings(image="registry.example/plimsoll@sha256:0", builder_id="https://b/1")
 SPEC: dict[str, Any] = {
     "sources": [{"name": "all", "configMap": {"name": "packages"}}],
@@ -65,43 +59,18 @@ class Recipe:
 
 def base(digest: str = "sha256:1") -> PackageRepo:
     """The PackageRepo that build dependencies come from."""
-    return PackageRepo.model_validate(
-        {
-            "metadata": {"name": "base"},
-            "spec": {
-                "upstream": {
-                    "url": "https://packages.example/os",
-                    "keys": [{"name": "os.rsa.pub", "data": "PEM"}],
-                }
-            },
-            "status": {
-                "conditions": [{"type": "Ready", "status": "True"}],
-                "indexes": [{"arch": "amd64", "digest": digest, "packages": 3}],
-            },
-        }
-    )
+    return upstream("base", digest)
 
 
 def sha(text: str) -> str:
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-class PackagesWorld:
+class PackagesWorld(MiniatureCluster):
     """One PackageRepo and what belongs to it."""
 
     def __init__(self, recipes: dict[str, Recipe], **spec: Any) -> None:
-        self.now = START
-        self.body: dict[str, Any] = {
-            "metadata": {
-                "name": "ours",
-                "namespace": "team",
-                "uid": "77aa",
-                "generation": 1,
-                "annotations": {},
-                "creationTimestamp": START.isoformat(),
-            },
-            "spec": {"packages": {**SPEC, **spec}},
-        }
+        super().__init__("ours", "77aa", {"packages": {**SPEC, **spec}})
         self.recipes = dict(recipes)
         self.published: dict[tuple[str, str], str] = {}
         self.signers: dict[str, list[str]] = {}
@@ -109,15 +78,9 @@ class PackagesWorld:
         self.repositories: dict[str, PackageRepo] = {"base": base()}
         self.config_maps: dict[str, str] | None = None
         self.secrets: dict[str, str] = {}
-        self.jobs: dict[str, JobView] = {}
-        self.manifests: dict[str, dict[str, Any]] = {}
         self.requests: dict[str, dict[str, Any]] = {}
         self.policies: dict[str, dict[str, Any]] = {}
-        self.created: list[str] = []
-        self.events: list[Event] = []
         self.refused = ""
-        self.room: int | None = None
-        self.plan: Plan[Any] | None = None
 
     # What a person does.
 
@@ -125,37 +88,17 @@ class PackagesWorld:
     def desired(self) -> PackageRepo:
         return PackageRepo.model_validate(self.body)
 
-    @property
-    def status(self) -> Any:
-        return self.desired.status
-
-    def condition(self, kind: str) -> tuple[str, str]:
-        """Status and reason of a condition."""
-        found = next(c for c in self.status.conditions if c.type == kind)
-        return found.status, found.reason
-
-    def message(self, kind: str) -> str:
-        return str(next(c for c in self.status.conditions if c.type == kind).message)
-
     def edit(self, **spec: Any) -> None:
         """Change the spec as ``kubectl apply`` would."""
         packages = {**self.body["spec"]["packages"], **spec}
-        self.body["spec"] = {**self.body["spec"], "packages": packages}
-        self.body["metadata"]["generation"] += 1
+        super().edit(packages=packages)
 
     def suspend(self, *, suspend: bool) -> None:
-        self.body["spec"]["suspend"] = suspend
-        self.body["metadata"]["generation"] += 1
+        super().edit(suspend=suspend)
 
     def change(self, name: str, **recipe: Any) -> None:
         """Change a configuration in its ConfigMap."""
         self.recipes[name] = replace(self.recipes.get(name, Recipe()), **recipe)
-
-    def annotate(self, key: str, value: str) -> None:
-        self.body["metadata"]["annotations"][key] = value
-
-    def wait(self, **delay: float) -> None:
-        self.now += timedelta(**delay)
 
     # What the operator and the API server do.
 
@@ -171,65 +114,22 @@ class PackagesWorld:
             room=self.room,
         )
 
-    def look(self, *, crash: str = "") -> Plan[Any]:
-        """One reconciliation; ``crash`` before ``status`` is written, or before the ``actions``."""
-        plan = reconcile_packages(self.desired, self.observed(), self.now, SETTINGS)
-        if crash == "status":
-            return plan
-        self.plan = plan
-        self.body["status"] = json.loads(plan.status.model_dump_json(by_alias=True))
-        if crash == "actions":
-            return plan
-        self.events += plan.events
-        for action in plan.actions:
-            if isinstance(action, MakeKey):
-                self.secrets.setdefault(action.name, f"{action.key}-{len(self.secrets)}.rsa.pub")
-            elif isinstance(action, Delete):
-                self._delete(action)
-            else:
-                self._create(action)
-        return plan
+    def reconciled(self) -> Plan[Any]:
+        return reconcile_packages(self.desired, self.observed(), self.now, SETTINGS)
 
-    def settle(self) -> None:
-        """Reconcile until nothing more changes."""
-        for _ in range(40):
-            before = self.body.get("status")
-            plan = self.look()
-            if not plan.actions and self.body["status"] == before:
-                return
-        raise AssertionError("the reconciliation does not come to rest")
-
-    def _create(self, action: Create | Apply) -> None:
-        manifest = json.loads(json.dumps(action.manifest))
-        name, labels = manifest["metadata"]["name"], manifest["metadata"]["labels"]
+    def keep(self, name: str, manifest: dict[str, Any]) -> None:
         if manifest["kind"] == "ConfigMap":
             self.requests.setdefault(name, json.loads(manifest["data"]["request.json"]))
         if manifest["kind"] == "NetworkPolicy":
             self.policies[name] = manifest
-        if manifest["kind"] != "Job" or name in self.jobs:
-            return
-        assert len(name) <= 63, name
-        self.created.append(name)
-        self.manifests[name] = manifest
-        self.jobs[name] = JobView(
-            name=name,
-            build=labels[BUILD_LABEL],
-            step=labels[STEP_LABEL],
-            arch=labels.get(ARCH_LABEL, "").replace("-", "/"),
-            request=labels.get(REQUEST_LABEL, ""),
-        )
 
-    def _delete(self, action: Delete) -> None:
-        if action.kind == "Job":
-            self.jobs.pop(action.name, None)
-        else:
-            self.requests.pop(action.name, None)
+    def forget(self, name: str) -> None:
+        self.requests.pop(name, None)
+
+    def make_key(self, action: MakeKey) -> None:
+        self.secrets.setdefault(action.name, f"{action.key}-{len(self.secrets)}.rsa.pub")
 
     # What the Jobs do.
-
-    def open(self, step: str = "") -> list[JobView]:
-        """Jobs that have not ended."""
-        return [j for j in self.jobs.values() if not j.finished and step in {"", j.step}]
 
     def inputs_hash(self, name: str, arch: str) -> str:
         recipe = self.recipes[name]

@@ -3,7 +3,8 @@ import re
 
 import pytest
 
-from operator_world import SETTINGS, START, World
+from miniature_cluster import START
+from operator_world import SETTINGS, World
 from plimsoll.api.imagebuildstatus import Build, BuildInputs
 from plimsoll.arch import Arch
 from plimsoll.operator.jobs import build_id, job_name, step_job

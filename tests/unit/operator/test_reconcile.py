@@ -3,7 +3,8 @@ from datetime import timedelta
 
 import pytest
 
-from operator_world import START, World, repository
+from miniature_cluster import START
+from operator_world import World, repository
 from plimsoll.api.meta import REQUESTED_AT
 from plimsoll.api.steps import BuildRequest
 
