@@ -97,7 +97,8 @@ def test_one_architecture_waits_for_a_node_or_is_emulated(world, flags):
     keys = Keyring({key["name"]: key["data"] for key in status(world)["publicKeys"]})
     for arch in ("x86_64", "aarch64"):
         place = f"{world.registry}/foreign/packages"
-        manifest = json.loads(world.crane("manifest", f"{place}:{arch}.index"))
+        tag = f"{arch.replace('_', '_5F')}.index"
+        manifest = json.loads(world.crane("manifest", f"{place}:{tag}"))
         digest = manifest["layers"][0]["digest"]
         url = f"http://{world.registry}/v2/foreign/packages/blobs/{digest}"
         with urllib.request.urlopen(url, timeout=10) as answer:
