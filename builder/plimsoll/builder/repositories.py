@@ -66,10 +66,6 @@ class Repository:
         """URL or path of the index of one architecture."""
         return f"{self.url}/{arch.apk}/{INDEX_FILE}"
 
-    def package_location(self, arch: Arch, file_name: str) -> str:
-        """URL or path of one package."""
-        return f"{self.url}/{arch.apk}/{file_name}"
-
 
 @dataclass(frozen=True, slots=True)
 class Key:

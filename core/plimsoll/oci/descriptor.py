@@ -110,11 +110,6 @@ class Descriptor:
             artifact_type=artifact_type,
         )
 
-    @property
-    def is_index(self) -> bool:
-        """Whether it names an image index or manifest list."""
-        return self.media_type in INDEX_TYPES
-
     def to_dict(self) -> dict[str, Any]:
         """The JSON object, in the order of the specification."""
         result: dict[str, Any] = {

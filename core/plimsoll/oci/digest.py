@@ -49,11 +49,6 @@ def digest_of(data: bytes, algorithm: str = "sha256") -> str:
     return f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
 
 
-def hasher_for(digest: str) -> hashlib._Hash:
-    """A fresh hash object of the algorithm of a valid ``digest``."""
-    return hashlib.new(digest.partition(":")[0])
-
-
 def digest_file(path: Path, algorithm: str = "sha256") -> str:
     """The digest of a file; reads it piece by piece, blocking (call it in a thread)."""
     with path.open("rb") as file:

@@ -101,18 +101,6 @@ class Index:
     subject: Descriptor | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
 
-    def for_platform(self, platform: Platform) -> Descriptor | None:
-        """The first member for this OS and architecture; an asked variant must agree."""
-        for member in self.manifests:
-            has = member.platform
-            if (
-                has is not None
-                and (has.os, has.architecture) == (platform.os, platform.architecture)
-                and (not platform.variant or has.variant in {"", platform.variant})
-            ):
-                return member
-        return None
-
     def to_bytes(self) -> bytes:
         """The document to push."""
         result: dict[str, Any] = {"schemaVersion": 2, "mediaType": self.media_type}

@@ -35,16 +35,6 @@ class RejectedError(SigningError):
     reason = "EvidenceRejected"
 
 
-class EvidenceUnavailableError(SigningError):
-    """The place of the evidence could not be read, so nothing is known about the image."""
-
-    reason = "EvidenceUnavailable"
-
-    def __init__(self, message: str, *, hint: str | None = None, retryable: bool = False) -> None:
-        super().__init__(message, hint=hint)
-        self.retryable = retryable
-
-
 class InvalidTrustRootError(SigningError):
     """A trust root that cannot be read."""
 

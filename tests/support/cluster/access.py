@@ -130,20 +130,3 @@ class Access(ABC):
         what = f"pod {namespace}/{name} to be {' or '.join(wanted)}"
         path = f"/api/v1/namespaces/{namespace}/pods/{name}"
         return self.wait_for(path, what, ready, seconds=seconds)
-
-    def wait_condition(
-        self, path: str, condition: str, *, status: str = "True", seconds: float = 60
-    ) -> dict[str, Any]:
-        """Wait until the object at an API path has a condition; returns the object.
-
-        Raises:
-            TimeoutError: time is up; the text holds the object's last status.
-        """
-
-        def ready(found: dict[str, Any]) -> dict[str, Any] | None:
-            for each in found.get("status", {}).get("conditions", []):
-                if each["type"] == condition and each["status"] == status:
-                    return found
-            return None
-
-        return self.wait_for(path, f"{path}: {condition}={status}", ready, seconds=seconds)

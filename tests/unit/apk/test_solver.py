@@ -75,13 +75,7 @@ def test_why_and_edges():
     assert resolution.why("absent") == ()
     assert "libx" in resolution
     assert "absent" not in resolution
-    assert resolution.locked_world() == (
-        "app=1-r0",
-        "base=1-r0",
-        "glue-user=1-r0",
-        "glue=1-r0",
-        "libx=1-r0",
-    )
+    assert sorted(p.name for p in resolution) == ["app", "base", "glue", "glue-user", "libx"]
     assert {(e.parent, e.child) for e in resolution.edges()} >= {("libx", "glue"), ("app", "base")}
 
 

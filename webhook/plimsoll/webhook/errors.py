@@ -22,9 +22,3 @@ class UndecidedError(Error):
 
     reason = "Undecided"
     retryable = True
-
-
-class DeadlineError(UndecidedError):
-    """The time that the API server waits is nearly over."""
-
-    reason = "DeadlineExceeded"

@@ -79,10 +79,6 @@ class Resolution:
     def __len__(self) -> int:
         return len(self.packages)
 
-    def locked_world(self) -> tuple[str, ...]:
-        """The request that asks for exactly these packages: ``name=version``, sorted."""
-        return tuple(sorted(f"{p.name}={p.version}" for p in self.packages))
-
     def edges(self) -> Iterator[Edge]:
         """Who asks for whom: the request's own edges first, then each package's."""
         holders: dict[str, list[Candidate]] = {}
