@@ -9,11 +9,11 @@ import subprocess
 import pytest
 
 from gotools import tool
+from layout_copy import pull_layout, push_layout
 from oci_images import add_image, add_index
 from plimsoll.http import RetryPolicy
 from plimsoll.oci.archive import Tagged, write_archive
 from plimsoll.oci.auth import Credentials
-from plimsoll.oci.copy import pull_layout, push_layout
 from plimsoll.oci.digest import digest_of
 from plimsoll.oci.errors import (
     DigestMismatchError,

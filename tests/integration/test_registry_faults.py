@@ -22,12 +22,12 @@ from fault_proxy import (
     status,
     with_headers,
 )
+from layout_copy import push_layout
 from oci_images import add_index
 from plimsoll.errors import Error
 from plimsoll.http import RetryPolicy, Timeouts
 from plimsoll.http.errors import StorageError
 from plimsoll.oci.auth import Credentials
-from plimsoll.oci.copy import push_layout
 from plimsoll.oci.digest import digest_of
 from plimsoll.oci.errors import (
     DigestMismatchError,

@@ -74,7 +74,7 @@ async def pull_layout(
     return top
 
 
-async def _pull(  # noqa: PLR0913, PLR0917  a recursion's state
+async def _pull(
     registry: Registry,
     ref: Reference,
     layout: Layout,
