@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from spdx_tools.spdx.parser.parse_anything import parse_file
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
+from command import PLIMSOLL, plimsoll
 from debian_apk.apt import AptError
 from debian_apk.repository import build
 from gotools import tool
@@ -28,7 +28,6 @@ pytestmark = [
 
 ROOT = Path(__file__).parents[2]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "plimsoll" / "debian"
-PLIMSOLL = str(Path(sys.executable).with_name("plimsoll"))
 
 
 @pytest.fixture(scope="module")
@@ -51,20 +50,6 @@ def config(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("cache")
-
-
-def plimsoll(cache: Path, *arguments: str) -> str:
-    environment = {**os.environ, "PLIMSOLL_CACHE_DIR": str(cache)}
-    done = subprocess.run(
-        [PLIMSOLL, *arguments],
-        env=environment,
-        capture_output=True,
-        check=False,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 def installed(root: Path) -> set[tuple[str, str]]:

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,10 +14,9 @@ import pytest
 from aiohttp import web
 
 from apk_repository import Repository, signing_key
+from command import PLIMSOLL, plimsoll, run
 
 pytestmark = pytest.mark.integration
-
-PLIMSOLL = str(Path(sys.executable).with_name("plimsoll"))
 
 
 class World:
@@ -42,17 +40,8 @@ class World:
         return path
 
     def run(self, *arguments: str, status: int = 0, **config: str) -> subprocess.CompletedProcess:
-        done = subprocess.run(
-            [PLIMSOLL, "build", str(self.config(**config)), "x.example/app:1", *arguments],
-            cwd=self.tmp,
-            env={**os.environ, "PLIMSOLL_CACHE_DIR": str(self.tmp / "cache")},
-            capture_output=True,
-            check=False,
-            text=True,
-            timeout=60,
-        )
-        assert done.returncode == status, done.stderr
-        return done
+        words = ("build", self.config(**config), "x.example/app:1", *arguments)
+        return run(self.tmp / "cache", *words, status=status, cwd=self.tmp)
 
     def fails(self, *words: str, **config: str) -> str:
         done = self.run("out.tar", status=1, **config)
@@ -319,38 +308,24 @@ def test_kills_spread_over_a_whole_build_leave_the_cache_valid(world):
         process.wait()
     world.run("warm.tar", packages=names, extra="layering: {strategy: package, budget: 20}\n")
     assert (world.tmp / "warm.tar").read_bytes() == (world.tmp / "cold.tar").read_bytes()
-    done = subprocess.run(
-        [PLIMSOLL, "cache", "verify", "--json"],
-        env={**os.environ, "PLIMSOLL_CACHE_DIR": str(world.tmp / "cache")},
-        capture_output=True,
-        check=False,
-        text=True,
-    )
-    assert json.loads(done.stdout) == {"intact": 12, "removed": []}
+    said = plimsoll(world.tmp / "cache", "cache", "verify", "--json")
+    assert json.loads(said) == {"intact": 12, "removed": []}
 
 
 def test_show_and_lock(world):
     config = world.config()
-    environment = {**os.environ, "PLIMSOLL_CACHE_DIR": str(world.tmp / "cache")}
 
-    def run(*arguments):
-        return subprocess.run(
-            [PLIMSOLL, *arguments],
-            cwd=world.tmp,
-            env=environment,
-            capture_output=True,
-            check=True,
-            text=True,
-        ).stdout
+    def say(*arguments):
+        return run(world.tmp / "cache", *arguments, cwd=world.tmp).stdout
 
-    assert run("show-packages", str(config)) == "base 1.0-r0\napp 1.0-r0\n"
-    assert run("show-packages", str(config), "--format", "{name}={version}").splitlines() == [
+    assert say("show-packages", str(config)) == "base 1.0-r0\napp 1.0-r0\n"
+    assert say("show-packages", str(config), "--format", "{name}={version}").splitlines() == [
         "base=1.0-r0",
         "app=1.0-r0",
     ]
-    shown = json.loads(run("show-config", str(config), "-p", "more"))
+    shown = json.loads(say("show-config", str(config), "-p", "more"))
     assert shown["contents"]["packages"] == ["app", "more"]
-    lock = run("lock", str(config)).strip()
+    lock = say("lock", str(config)).strip()
     built = world.run("out.tar", "--no-sbom").stdout
     # A newer package appears: the lock still means the old one.
     world.repository.add("app", {"usr/bin/app": "new"}, "1.1-r0", depends=("base",))

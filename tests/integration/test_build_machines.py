@@ -16,6 +16,7 @@ import pytest
 import zstandard
 
 from apk_repository import Repository, signing_key
+from command import plimsoll
 from debian_apk.apt import AptError
 from debian_apk.repository import build
 from gotools import tool
@@ -24,7 +25,6 @@ from registries import distribution_registry
 pytestmark = pytest.mark.integration
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "plimsoll" / "debian"
-PLIMSOLL = str(Path(sys.executable).with_name("plimsoll"))
 SCRIPT = """
 import hashlib, random, sys
 sys.path[:0] = sys.argv[1:]
@@ -73,7 +73,7 @@ def test_arm64_agrees(here, tmp_path):
         f"  repositories: [{repository}]\n  packages: [python3]\narchs: [arm64]\n"
     )
     (tmp_path / "out").mkdir()
-    plimsoll(tmp_path, "build", str(config), "x.example/python", str(tmp_path / "out"))
+    plimsoll(tmp_path / "cache", "build", str(config), "x.example/python", str(tmp_path / "out"))
     root = tmp_path / "root"
     (manifest,) = manifests(tmp_path / "out")
     for layer in manifest["layers"]:
@@ -96,20 +96,6 @@ def test_arm64_agrees(here, tmp_path):
     python = next((root / "usr/bin").glob("python3.[0-9]*"))
     command = ("qemu-aarch64-static", "-L", str(root), str(python), "-c", SCRIPT, str(wheels))
     assert sums(*command) == here
-
-
-def plimsoll(folder: Path, *arguments: str) -> str:
-    environment = {**os.environ, "PLIMSOLL_CACHE_DIR": str(folder / "cache")}
-    done = subprocess.run(
-        [PLIMSOLL, *arguments],
-        env=environment,
-        capture_output=True,
-        check=False,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 def blob(layout: Path, descriptor: dict) -> Path:
@@ -166,7 +152,7 @@ def containerd(folder: Path):
 def test_containerd_and_crane_take_both_kinds(config, tmp_path, compression):
     config.write_text(f"{config.read_text()}compression: {compression}\n")
     with distribution_registry() as registry:
-        reference = plimsoll(tmp_path, "publish", str(config), f"{registry.host}/box:1")
+        reference = plimsoll(tmp_path / "cache", "publish", str(config), f"{registry.host}/box:1")
         crane = str(tool("crane"))
         # It reads every layer as gzip when it validates, and knows zstd where it exports.
         how = ["--fast"] if compression == "zstd" else []
@@ -198,10 +184,10 @@ def test_containerd_and_crane_take_both_kinds(config, tmp_path, compression):
 
 def test_only_changed_layers_are_pushed(config, tmp_path):
     with distribution_registry() as registry:
-        plimsoll(tmp_path, "publish", str(config), f"{registry.host}/box:1")
+        plimsoll(tmp_path / "cache", "publish", str(config), f"{registry.host}/box:1")
         before = uploads(registry)
         config.write_text(config.read_text().replace("[one, two]", "[one, two, three]"))
-        plimsoll(tmp_path, "publish", str(config), f"{registry.host}/box:2")
+        plimsoll(tmp_path / "cache", "publish", str(config), f"{registry.host}/box:2")
         after = uploads(registry)
     # Two packages, what no package brings, the configuration; then the package that is new and
     # again the last two. A blob that is sent again is written again.
@@ -223,7 +209,7 @@ def test_another_compression_needs_no_second_download(config, tmp_path):
         out = tmp_path / f"{compression}{len(folders)}"
         out.mkdir()
         config.write_text(f"{text}compression: {compression}\n")
-        plimsoll(tmp_path, "build", str(config), "x.example/x", str(out))
+        plimsoll(tmp_path / "cache", "build", str(config), "x.example/x", str(out))
         folders.append(out)
         # Whatever else is built comes from the cache.
         for package in (tmp_path / "repo" / "x86_64").glob("*.apk"):

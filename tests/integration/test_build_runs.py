@@ -6,7 +6,6 @@ import asyncio
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ import aiohttp
 import pytest
 
 from apk_repository import Repository, signing_key
+from command import plimsoll
 from gotools import tool
 from plimsoll.apk.writer import PackageFile
 from plimsoll.arch import Arch
@@ -28,8 +28,6 @@ pytestmark = [
         reason="needs containerd and runc, as root",
     ),
 ]
-
-PLIMSOLL = str(Path(sys.executable).with_name("plimsoll"))
 
 
 @contextmanager
@@ -79,16 +77,7 @@ class Desk:
         return path
 
     def run(self, *arguments: object) -> str:
-        done = subprocess.run(
-            [PLIMSOLL, *map(str, arguments)],
-            env={**os.environ, "PLIMSOLL_CACHE_DIR": str(self.tmp / "cache")},
-            capture_output=True,
-            check=False,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        return plimsoll(self.tmp / "cache", *arguments)
 
 
 def packed(layout: Path, target: Path) -> Path:

@@ -7,9 +7,7 @@ import contextlib
 import functools
 import http.server
 import json
-import os
 import subprocess
-import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from apk_repository import Repository
+from command import plimsoll, run
 from gotools import tool
 from plimsoll.signing.privatekey import generate_key
 from plimsoll.signing.statement import CYCLONEDX, SLSA_PROVENANCE_V1, SPDX, VULN
@@ -84,19 +83,8 @@ class Build:
         (self.tmp / "request.json").write_text(json.dumps(self.request))
         result = self.tmp / "result.json"
         result.unlink(missing_ok=True)
-        done = subprocess.run(
-            [
-                *(str(Path(sys.executable).with_name("plimsoll")), "step", name),
-                *("--request", str(self.tmp / "request.json"), "--result", str(result)),
-                *arguments,
-            ],
-            env={**os.environ, "PLIMSOLL_CACHE_DIR": str(self.tmp / "cache")},
-            capture_output=True,
-            check=False,
-            text=True,
-            timeout=60,
-        )
-        assert done.returncode == status, done.stderr
+        words = ("step", name, "--request", self.tmp / "request.json", "--result", result)
+        run(self.tmp / "cache", *words, *arguments, status=status)
         return json.loads(result.read_text())
 
     def until_seal(self) -> tuple[dict, list[str], dict]:
@@ -220,12 +208,8 @@ def test_a_base_image_in_a_job(tmp_path, repository):
                 f"  repositories: [{repository.root}]\narchs: [amd64]\n"
                 f"annotations: {{version: '{version}'}}\n"
             )
-            command = [str(Path(sys.executable).with_name("plimsoll")), "publish", str(config)]
-            return subprocess.check_output(
-                [*command, f"{registry.host}/base:1", "--progress", "none"],
-                env={**os.environ, "PLIMSOLL_CACHE_DIR": str(tmp_path / "cache")},
-                text=True,
-            ).strip()
+            words = (config, f"{registry.host}/base:1", "--progress", "none")
+            return plimsoll(tmp_path / "cache", "publish", *words)
 
         publish(1)
         build = Build(tmp_path, registry, repository)

@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from gotools import tool
-from package_builds import PackageBuilds, debian_base
+from package_builds import debian_base, package_builds
 from plimsoll.cli.main import cli
 from registries import crane_registry, distribution_registry
 
@@ -74,12 +74,8 @@ def registry(request):
 
 @pytest.fixture
 def builds(tmp_path, registry, base):
-    (key,) = base.glob("*.rsa.pub")
-    folder = tmp_path / "steps"
-    folder.mkdir()
-    made = PackageBuilds(folder, f"{registry.host}/team/packages", base, key)
-    yield made
-    made.close()
+    with package_builds(tmp_path, registry.host, base) as builds:
+        yield builds
 
 
 def test_from_configuration_to_image(builds, tmp_path, base, monkeypatch):

@@ -19,10 +19,10 @@ from aiohttp.test_utils import TestServer
 
 from package_builds import (
     STARTED,
-    PackageBuilds,
     StepFailedError,
     debian_base,
     outbox,
+    package_builds,
     push_unsigned,
     repository_key,
 )
@@ -81,13 +81,11 @@ def base(tmp_path_factory):
 
 @pytest.fixture
 def builds(tmp_path, base):
-    (key,) = base.glob("*.rsa.pub")
-    folder = tmp_path / "steps"
-    folder.mkdir()
-    with distribution_registry() as registry:
-        made = PackageBuilds(folder, f"{registry.host}/team/packages", base, key)
-        yield made
-        made.close()
+    with (
+        distribution_registry() as registry,
+        package_builds(tmp_path, registry.host, base) as builds,
+    ):
+        yield builds
 
 
 async def snapshot(builds):

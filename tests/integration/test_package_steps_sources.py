@@ -16,7 +16,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from git_server import commit, git, git_server, make_repository
-from package_builds import PackageBuilds, StepFailedError, debian_base
+from package_builds import StepFailedError, debian_base, package_builds
 from plimsoll.api.packagesteps import PackageRequest
 from plimsoll.arch import Arch
 from plimsoll.builder.git.errors import GitError, NotSignedError
@@ -72,13 +72,11 @@ def base(tmp_path_factory):
 
 @pytest.fixture
 def builds(tmp_path, base):
-    (key,) = base.glob("*.rsa.pub")
-    folder = tmp_path / "steps"
-    folder.mkdir()
-    with distribution_registry() as registry:
-        made = PackageBuilds(folder, f"{registry.host}/team/packages", base, key)
-        yield made
-        made.close()
+    with (
+        distribution_registry() as registry,
+        package_builds(tmp_path, registry.host, base) as builds,
+    ):
+        yield builds
 
 
 @contextlib.contextmanager

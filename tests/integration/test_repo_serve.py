@@ -14,7 +14,8 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from package_builds import PLIMSOLL, PackageBuilds, push_unsigned
+from command import PLIMSOLL
+from package_builds import PackageBuilds, push_unsigned
 from plimsoll.apk.index import read_index
 from plimsoll.apk.keys import Keyring
 from plimsoll.cli.main import cli

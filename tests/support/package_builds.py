@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
 import tempfile
 import urllib.request
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from click.testing import CliRunner
 
+from command import PLIMSOLL
 from plimsoll.apk.keys import SigningKey
 from plimsoll.cli.main import cli
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     import pytest
 
-PLIMSOLL = Path(sys.executable).with_name("plimsoll")
 STARTED = datetime(2026, 11, 21, 6, 44, tzinfo=UTC)
 
 
@@ -205,7 +204,7 @@ class PackageBuilds:
 
     def all(self, rounds: int = 6) -> list[str]:
         """Plan, build what is ready and publish it, until nothing is ready; what was built."""
-        built = []
+        built: list[str] = []
         for _ in range(rounds):
             plan = self.plan()
             if not plan["ready"]:
@@ -230,7 +229,9 @@ class PackageBuilds:
             root, config = self._unpack(f"http://{host}/v2/{path}", digest, top)
             run = config["config"]
             uid = int(run["User"].partition(":")[0])
-            who = {"user": uid, "group": uid, "extra_groups": []} if os.geteuid() == 0 else {}
+            who: dict[str, Any] = (
+                {"user": uid, "group": uid, "extra_groups": []} if os.geteuid() == 0 else {}
+            )
             done = subprocess.run(
                 [
                     *(str(shutil.which("bwrap")), "--unshare-all", "--die-with-parent"),
@@ -269,6 +270,25 @@ class PackageBuilds:
                 (root / path).mkdir(parents=True, exist_ok=True)
         _extract(_get(base, f"blobs/{last}"), top)
         return root, json.loads(_get(base, f"blobs/{manifest['config']['digest']}"))
+
+
+@contextlib.contextmanager
+def package_builds(tmp: Path, host: str, base: Path) -> Iterator[PackageBuilds]:
+    """The steps of a PackageRepo that is stored at a registry of a test.
+
+    Args:
+        tmp: of the test.
+        host: of the registry.
+        base: what ``debian_base`` made.
+    """
+    (key,) = base.glob("*.rsa.pub")
+    folder = tmp / "steps"
+    folder.mkdir()
+    made = PackageBuilds(folder, f"{host}/team/packages", base, key)
+    try:
+        yield made
+    finally:
+        made.close()
 
 
 def _get(base: str, path: str) -> bytes:
