@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -11,14 +10,14 @@ import structlog
 from pydantic import ValidationError
 
 from plimsoll.api.imagebuild import ImageBuild, image_build
-from plimsoll.api.packagerepo import PackageRepo
 from plimsoll.kube.paths import path
 from plimsoll.operator.act import carry_out
 from plimsoll.operator.children import look_at_jobs
+from plimsoll.operator.objects import find_repositories, write_status
 from plimsoll.operator.reconcile import reconcile
 from plimsoll.operator.slots import Slots
 from plimsoll.operator.sources import explain
-from plimsoll.operator.state import Observed, Plan
+from plimsoll.operator.state import Observed
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -89,7 +88,7 @@ class ImageBuildController:
         plan = reconcile(desired, observed, now, self._settings)
         build = plan.status.build
         self._slots.note(key, int(build is not None and build.state == "Running"))
-        await self._write(body, desired, plan)
+        await write_status(self._kube, "ImageBuild", key, body, (desired.status, plan.status))
         refusal = await carry_out(self._kube, plan.actions)
         if refusal and refusal != self._refused.get(key):
             self._refused[key] = refusal
@@ -105,12 +104,8 @@ class ImageBuildController:
 
     async def _observe(self, desired: ImageBuild, fault: str, refused: str) -> Observed:
         namespace, spec = desired.metadata.namespace, desired.spec
-        repositories = {}
-        for use in spec.repositories:
-            if use.name is not None:
-                found = await self._kube.find(path("PackageRepo", namespace, use.name))
-                if found is not None:
-                    repositories[use.name] = PackageRepo.model_validate(found)
+        names = (use.name for use in spec.repositories)
+        repositories = await find_repositories(self._kube, namespace, names)
         config_map: dict[str, str] | None = None
         if spec.image_from is not None:
             name = spec.image_from.config_map.name
@@ -123,13 +118,6 @@ class ImageBuildController:
             fault=fault,
             refused=refused,
         )
-
-    async def _write(self, body: Body, desired: ImageBuild, plan: Plan[ImageBuildStatus]) -> None:
-        new = _plain(plan.status)
-        if new == _plain(desired.status) and body.get("status") is not None:
-            return
-        where = path("ImageBuild", desired.metadata.namespace, desired.metadata.name, "status")
-        await self._kube.replace(where, {**body, "status": new})
 
     def _count(self, old: ImageBuildStatus, new: ImageBuildStatus) -> None:
         build = new.build
@@ -159,8 +147,3 @@ def read(body: Body) -> tuple[ImageBuild, str]:
         except ValidationError:
             log.warning("status cannot be read", name=body["metadata"]["name"])
     raise ValueError(f"the metadata of {body['metadata'].get('name')} cannot be read")
-
-
-def _plain(status: ImageBuildStatus) -> Body:
-    data: Body = json.loads(status.model_dump_json(by_alias=True, exclude_none=True))
-    return data

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from plimsoll.http import NotModified
 from plimsoll.kube.paths import path
 from plimsoll.operator.conditions import say
 from plimsoll.operator.controller import Done
+from plimsoll.operator.podspec import plain
 from plimsoll.operator.state import Event
 
 if TYPE_CHECKING:
@@ -251,8 +251,7 @@ class Follower:
         findings = await self._inspector.inspect(repo)
         now = datetime.now(UTC)
         outcome = summarize(repo, findings, now)
-        status: Body = json.loads(outcome.status.model_dump_json(by_alias=True, exclude_none=True))
         where = path("PackageRepo", repo.metadata.namespace, repo.metadata.name, "status")
-        await self._kube.replace(where, {**body, "status": status})
+        await self._kube.replace(where, {**body, "status": plain(outcome.status)})
         await self._recorder.post("PackageRepo", repo.metadata, outcome.events, now)
         return Done(requeue_after=due(repo.model_copy(update={"status": outcome.status}), now))

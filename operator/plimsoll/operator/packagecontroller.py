@@ -8,17 +8,18 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from plimsoll.api.packagerepo import PackageRepo
 from plimsoll.kube.paths import path
 from plimsoll.operator.act import carry_out
 from plimsoll.operator.children import look_at_jobs
 from plimsoll.operator.controller import Done
+from plimsoll.operator.objects import find_repositories, write_status
 from plimsoll.operator.packages import reconcile_packages
 from plimsoll.operator.packagesession import RUNNING
 from plimsoll.operator.slots import Slots
 from plimsoll.operator.state import PackagesObserved
 
 if TYPE_CHECKING:
+    from plimsoll.api.packagerepo import PackageRepo
     from plimsoll.api.packagestatus import PackageRepoStatus
     from plimsoll.kube.client import KubeClient
     from plimsoll.operator.metrics import Metrics
@@ -72,10 +73,8 @@ class PackageBuilder:
         observed = replace(observed, room=self._slots.room(key))
         plan = reconcile_packages(desired, observed, now, self._settings)
         self._slots.note(key, sum(build.state in RUNNING for build in plan.status.builds))
-        new, old = _plain(plan.status), _plain(desired.status)
-        if new != old or body.get("status") is None:
-            where = path("PackageRepo", key.namespace, key.name, "status")
-            body = await self._kube.replace(where, {**body, "status": new})
+        statuses = (desired.status, plan.status)
+        body = await write_status(self._kube, "PackageRepo", key, body, statuses)
         refusal = await carry_out(self._kube, plan.actions)
         await self._recorder.post("PackageRepo", desired.metadata, plan.events, now)
         self._count(desired.status, plan.status)
@@ -94,13 +93,10 @@ class PackageBuilder:
 
     async def _observe(self, desired: PackageRepo, fault: str, refused: str) -> PackagesObserved:
         namespace, packages = desired.metadata.namespace, desired.spec.packages
-        repositories: dict[str, PackageRepo] = {}
+        uses = packages.repositories if packages is not None else []
+        names = (use.name for use in uses)
+        repositories = await find_repositories(self._kube, namespace, names)
         config_maps: dict[str, str] = {}
-        for use in packages.repositories if packages is not None else []:
-            if use.name is not None:
-                found = await self._kube.find(path("PackageRepo", namespace, use.name))
-                if found is not None:
-                    repositories[use.name] = PackageRepo.model_validate(found)
         for source in packages.sources if packages is not None else []:
             if source.config_map is not None:
                 name = source.config_map.name
@@ -127,8 +123,3 @@ def contents_hash(config_map: Body) -> str:
     facts = [config_map.get("data") or {}, config_map.get("binaryData") or {}]
     text = json.dumps(facts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _plain(status: PackageRepoStatus) -> Body:
-    data: Body = json.loads(status.model_dump_json(by_alias=True, exclude_none=True))
-    return data
