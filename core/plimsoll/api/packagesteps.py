@@ -30,11 +30,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
 from plimsoll.api.base import Model
 from plimsoll.api.gitsource import GitSource, SignedSource
-from plimsoll.api.steps import TERMINATION_MESSAGE_LIMIT, RepositorySource, StepFailure
+from plimsoll.api.steps import TERMINATION_MESSAGE_LIMIT, RepositorySource, StepFailure, load_as
 
 PackageStepName = Literal[
     "package-keys", "package-plan", "package-prepare", "package-collect", "package-publish"
@@ -348,9 +346,5 @@ def load(step: PackageStepName, message: str) -> PackageStepResult | StepFailure
         "package-collect": PackageCollectResult,
         "package-publish": PackagePublishResult,
     }
-    result: PackageStepResult | StepFailure
-    try:
-        result = StepFailure.model_validate_json(message)
-    except ValidationError:
-        result = models[step].model_validate_json(message)
+    result: PackageStepResult | StepFailure = load_as(models[step], message)
     return result

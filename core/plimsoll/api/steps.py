@@ -12,7 +12,9 @@ Exit statuses of a step: 0 done; 1 a fault that may pass (network, registry 5xx)
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+from pydantic import ValidationError
 
 from plimsoll.api.base import Model
 from plimsoll.api.image import ImageConfiguration
@@ -157,6 +159,8 @@ class StepFailure(Model):
     retryable: bool
 
 
+_Result = TypeVar("_Result", bound=Model)
+
 StepResult = PlanResult | AssembleResult | SealResult | PromoteResult
 
 
@@ -179,8 +183,17 @@ def load(step: StepName, message: str) -> StepResult | StepFailure:
         "seal": SealResult,
         "promote": PromoteResult,
     }
-    model = models[step]
-    if '"retryable"' in message and '"reason"' in message:
-        model = StepFailure
-    result: StepResult | StepFailure = model.model_validate_json(message)
+    result: StepResult | StepFailure = load_as(models[step], message)
     return result
+
+
+def load_as(model: type[_Result], message: str) -> _Result | StepFailure:
+    """Decode a termination message, which is a result of this model or a failure.
+
+    Raises:
+        pydantic.ValidationError: it is neither.
+    """
+    try:
+        return StepFailure.model_validate_json(message)
+    except ValidationError:
+        return model.model_validate_json(message)
