@@ -8,7 +8,6 @@ import contextlib
 import json
 import signal
 import socket
-import sys
 import threading
 import urllib.request
 from functools import partial
@@ -18,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from apiserver import control_plane, until
-from operator_process import OperatorProcess, Pods, rights
+from operator_process import Pods, rights, running_operator
 from plimsoll.api.steps import (
     AssembleResult,
     PlanResult,
@@ -84,14 +83,8 @@ def packages(tmp_path):
 
 @pytest.fixture
 def operator(plane, tmp_path, unused_port):
-    operator = OperatorProcess(plane, tmp_path / "operator.log", unused_port)
-    operator.start()
-    try:
+    with running_operator(plane, tmp_path / "operator.log", unused_port) as operator:
         yield operator
-    finally:
-        operator.kill()
-        # Shown by pytest if the test failed.
-        sys.stdout.write(operator.log.read_text()[-6000:])
 
 
 @pytest.fixture

@@ -5,13 +5,12 @@ There is no node: a test plays the kubelet and the steps; rights are those of th
 
 import json
 import socket
-import sys
 from pathlib import Path
 
 import pytest
 
 from apiserver import control_plane, until
-from operator_process import OperatorProcess, Pods, rights
+from operator_process import Pods, rights, running_operator
 from packages_world import PackagesWorld, Recipe
 from plimsoll.api.packagesteps import dump
 from plimsoll.operator.state import JobView
@@ -33,14 +32,8 @@ def operator(plane, tmp_path):
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
-    operator = OperatorProcess(plane, tmp_path / "operator.log", port)
-    operator.start()
-    try:
+    with running_operator(plane, tmp_path / "operator.log", port) as operator:
         yield operator
-    finally:
-        operator.kill()
-        # Shown by pytest if the test failed.
-        sys.stdout.write(operator.log.read_text()[-6000:])
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ from plimsoll.kube.config import KubeConfig
 from plimsoll.kube.paths import path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from apiserver import ControlPlane
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +86,18 @@ class OperatorProcess:
             self.process = None
             return code
         return None
+
+
+@contextmanager
+def running_operator(plane: ControlPlane, log: Path, port: int) -> Iterator[OperatorProcess]:
+    """Runs the operator; at the end, prints the end of its log, which is shown by a failed test."""
+    operator = OperatorProcess(plane, log, port)
+    operator.start()
+    try:
+        yield operator
+    finally:
+        operator.kill()
+        sys.stdout.write(log.read_text()[-6000:])
 
 
 class Pods:
