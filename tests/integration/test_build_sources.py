@@ -19,7 +19,7 @@ from plimsoll.builder.discovery import DiscoveryError, discover_keys
 from plimsoll.builder.engine import Engine, build_all
 from plimsoll.builder.logins import LoginFileError, Logins
 from plimsoll.builder.ocirepo import INDEX_TYPE, PACKAGE_TYPE, file_tag
-from plimsoll.builder.repositories import RepositoryError
+from plimsoll.builder.repository import RepositoryError
 from plimsoll.builder.settings import Settings
 from plimsoll.builder.transport import MirrorError, Transport
 from plimsoll.http import Http, HttpError

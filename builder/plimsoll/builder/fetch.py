@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 from plimsoll.builder.allocator import keep_buffers
 from plimsoll.builder.concurrently import run_all
 from plimsoll.builder.processors import workers
-from plimsoll.builder.repositories import RepositoryError, hinted, local_path
+from plimsoll.builder.repository import RepositoryError, hinted, local_path
 from plimsoll.builder.store import storage_errors
 from plimsoll.http import HttpError, public_url
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from plimsoll.arch import Arch
     from plimsoll.builder.cachedpackage import CachedPackage
     from plimsoll.builder.lock import LockedBase, LockedConfig
-    from plimsoll.builder.repositories import Key, Repository
+    from plimsoll.builder.repository import Key, Repository
 
 
 def make_lock(  # noqa: PLR0913  (what a lock records)

@@ -1,4 +1,4 @@
-"""APK repositories: which there are, their keys, their verified indexes.
+"""Reading APK repositories: which there are, their keys, their verified indexes.
 
 An index is verified each time it is opened, from the network or from the cache, and the cache is
 keyed by the keys that verify it: what one keyring let in is never shown to another.
@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import re
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -19,12 +17,24 @@ from plimsoll.apk.index import MAX_INDEX_SIZE, Index, read_index
 from plimsoll.apk.keys import Keyring
 from plimsoll.apk.solver import RepositoryIndex
 from plimsoll.builder.concurrently import run_all
+from plimsoll.builder.repository import (
+    Key,
+    NoRepositoryError,
+    Repository,
+    RepositoryError,
+    hinted,
+    is_url,
+    local_path,
+    no_index,
+    no_key,
+    parse_repository,
+)
 from plimsoll.builder.store import Store, storage_errors
-from plimsoll.errors import Error
 from plimsoll.http import Http, HttpError, NotModified, public_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from plimsoll.api.image import Contents
     from plimsoll.api.steps import RepositorySource
@@ -32,72 +42,6 @@ if TYPE_CHECKING:
     from plimsoll.builder.logins import Logins
 
 MAX_KEY = 64 << 10
-INDEX_FILE = "APKINDEX.tar.gz"
-_TAG = re.compile(r"@([a-zA-Z0-9]+)\s+(\S.*)")
-
-
-class RepositoryError(Error):
-    """A repository that cannot be used."""
-
-    reason = "RepositoryUnavailable"
-
-
-class NoRepositoryError(RepositoryError):
-    """A configuration without any repository."""
-
-    reason = "InvalidConfiguration"
-
-
-@dataclass(frozen=True, slots=True)
-class Repository:
-    """One repository of a build.
-
-    Attributes:
-        url: URL or path without architecture and trailing slash.
-        tag: packages are used only where ``@tag`` asks for them.
-        keyring: what may sign its index; ``None`` ignores signatures.
-    """
-
-    url: str
-    keyring: Keyring | None
-    tag: str = ""
-
-    def index_location(self, arch: Arch) -> str:
-        """URL or path of the index of one architecture."""
-        return f"{self.url}/{arch.apk}/{INDEX_FILE}"
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A public key of the configuration's keyring.
-
-    Attributes:
-        name: base name, under which indexes name it.
-        location: path or URL as the configuration has it.
-        pem: the key.
-    """
-
-    name: str
-    location: str
-    pem: str
-
-
-def is_url(location: str) -> bool:
-    """Whether it is fetched from a server; raises ``RepositoryError`` for other schemes."""
-    scheme = urlsplit(location).scheme if "://" in location else ""
-    if scheme in {"http", "https", "oci"}:
-        return True
-    if scheme in {"", "file"}:
-        return False
-    raise RepositoryError(
-        f"{public_url(location)} has the scheme {scheme!r}, which is not supported",
-        hint="use a path, https://, http:// or oci://",
-    )
-
-
-def local_path(location: str) -> Path:
-    """The path of a local repository or key."""
-    return Path(location.removeprefix("file://"))
 
 
 class Repositories:
@@ -180,8 +124,8 @@ class Repositories:
                 hint="add contents.repositories, or use --repository-append",
             )
         for repository in result:
-            if _without_key(repository) and not repository.url.startswith(("http:", "https:")):
-                raise _no_key(repository.url)
+            if repository.lacks_key and not repository.url.startswith(("http:", "https:")):
+                raise no_key(repository.url)
         return result
 
     async def indexes(
@@ -203,7 +147,7 @@ class Repositories:
 
     async def _index(self, repository: Repository, arch: Arch) -> RepositoryIndex:
         location = repository.index_location(arch)
-        if _without_key(repository):
+        if repository.lacks_key:
             self.asked = True
             repository = replace(repository, keyring=await self._discover(repository.url, arch))
         if is_url(location):
@@ -217,7 +161,7 @@ class Repositories:
         try:
             data = path.read_bytes()
         except FileNotFoundError:
-            raise _no_index(repository.url, arch, f"{path} does not exist") from None
+            raise no_index(repository.url, arch, f"{path} does not exist") from None
         except OSError as error:
             raise RepositoryError(f"{path} cannot be read: {error.strerror}") from error
         self.read[str(path)] = hashlib.sha256(data).hexdigest()
@@ -245,7 +189,7 @@ class Repositories:
             )
         except HttpError as error:
             if error.status == 404:
-                raise _no_index(repository.url, arch, f"{public_url(url)} answered 404") from None
+                raise no_index(repository.url, arch, f"{public_url(url)} answered 404") from None
             raise hinted(error) from error
         if isinstance(answer, NotModified) and cached is not None:
             return await asyncio.to_thread(self._read, cached, repository, public_url(url))
@@ -280,7 +224,7 @@ class Repositories:
             data = json.dumps(found).encode()
             await asyncio.to_thread(self._keep, "documents", name, {}, data)
         if not found:
-            raise _no_key(url)
+            raise no_key(url)
         for key, pem in found.items():
             known = self.discovered.setdefault(key, Key(key, key, pem))
             if known.pem != pem:
@@ -353,48 +297,3 @@ class Repositories:
             file.write_bytes(head + b"\n" + body)
             target.parent.mkdir(parents=True, exist_ok=True)
             file.replace(target)
-
-
-def parse_repository(text: str) -> tuple[str, str]:
-    """URL or path, and tag, of ``URL`` or ``@tag URL``."""
-    text = text.strip()
-    tag = ""
-    if text.startswith("@"):
-        match = _TAG.fullmatch(text)
-        if match is None:
-            raise RepositoryError(
-                f"{text!r} is no repository",
-                hint="write '@tag URL' with letters and digits as tag, or just the URL",
-            )
-        tag, text = match.groups()
-    is_url(text)
-    return text.rstrip("/"), tag
-
-
-def hinted(error: HttpError) -> HttpError:
-    """The error with advice, if it has none."""
-    if error.hint is None:
-        error.hint = (
-            "check the URL and the login (HTTP_AUTH, ~/.netrc, or user:password@ in the URL)"
-            if error.status in {401, 403}
-            else "try again; what was fetched so far is kept"
-        )
-    return error
-
-
-def _without_key(repository: Repository) -> bool:
-    return repository.keyring is not None and not len(repository.keyring)
-
-
-def _no_key(url: str) -> RepositoryError:
-    return RepositoryError(
-        f"there is no key to verify {public_url(url)} with",
-        hint="add the repository's public key to contents.keyring, or use --keyring-append",
-    )
-
-
-def _no_index(url: str, arch: Arch, why: str) -> RepositoryError:
-    return RepositoryError(
-        f"repository {public_url(url)} has no index for {arch.apk}: {why}",
-        hint=f"check the repository's URL, or leave {arch.oci} out of the architectures",
-    )

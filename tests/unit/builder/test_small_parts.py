@@ -11,7 +11,7 @@ from plimsoll.builder.licences import Licences
 from plimsoll.builder.lock import Lock, LockedContents, LockedPackage
 from plimsoll.builder.logins import Logins
 from plimsoll.builder.ociimage import EntrypointError, creation_time, image_config
-from plimsoll.builder.repositories import RepositoryError, parse_repository
+from plimsoll.builder.repository import RepositoryError, parse_repository
 from plimsoll.builder.spdx import apk_purl, element_id
 from plimsoll.builder.steps.common import RequestError
 from plimsoll.builder.steps.plan import expand

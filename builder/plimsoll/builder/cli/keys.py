@@ -27,7 +27,7 @@ def install_keys(root: Path, arch: str) -> None:
     from plimsoll.arch import Arch  # noqa: PLC0415  (start-up time)
     from plimsoll.builder.discovery import DiscoveryError, discover_keys  # noqa: PLC0415
     from plimsoll.builder.logins import Logins  # noqa: PLC0415
-    from plimsoll.builder.repositories import is_url, parse_repository  # noqa: PLC0415
+    from plimsoll.builder.repository import is_url, parse_repository  # noqa: PLC0415
     from plimsoll.http import Http  # noqa: PLC0415
 
     chosen = Arch.parse(arch)
