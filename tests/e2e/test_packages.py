@@ -13,6 +13,7 @@ import package_sources
 from build_tools import build_tools
 from plimsoll.apk.index import read_index
 from plimsoll.apk.keys import Keyring
+from plimsoll.apk.version import Version
 from plimsoll.builder.ocirepo import INDEX_FILE, file_tag
 from scenario import packages
 from scenario.packages import CONFIGURATIONS, IMAGE, SHOP, configure, ready, repo
@@ -42,8 +43,12 @@ class Shop:
             return read_index(answer.read(), Keyring(keys), source=url)
 
     def versions(self):
+        """The newest entry of each package."""
         index = self.index()
-        return {name: index.named(name)[0] for name in index.names()}
+        return {
+            name: max(index.named(name), key=lambda entry: Version.parse(entry.version))
+            for name in index.names()
+        }
 
     def jobs(self):
         """Name → uid of the Jobs of packages."""
