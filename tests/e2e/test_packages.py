@@ -50,40 +50,26 @@ class Shop:
             for name in index.names()
         }
 
-    def jobs(self):
-        """Name → uid of the Jobs of packages."""
-        found = self.world.get("jobs", "-n", SHOP)["items"]
-        return {job["metadata"]["name"]: job["metadata"]["uid"] for job in found}
-
-    def built(self, since):
-        """Names of packages that Jobs were made for."""
-        uid = repo(self.world)["metadata"]["uid"]
-        found = self.world.get("jobs", "-n", SHOP, "-l", f"plimsoll.dev/packagerepo-uid={uid}")
-        names = [
-            job["metadata"]["name"]
-            for job in found["items"]
-            if job["metadata"]["name"] not in since
-            and job["metadata"]["labels"]["plimsoll.dev/step"] == "build"
-        ]
-        return {name for name in CONFIGURATIONS if any(f"{name}-" in each for each in names)}
+    def records(self):
+        """Finished builds, by id."""
+        return {each["id"]: each for each in repo(self.world)["status"].get("history", [])}
 
     def change(self, entries):
-        """New configurations, until all is published; the PackageRepo."""
-        before = repo(self.world)["status"].get("published", 0)
+        """Give new configurations; names of the packages that were built until all came to rest."""
+        before = self.records()
         self.entries |= entries
         configure(self.world, self.entries)
-        self.world.kubectl(
-            *("annotate", "packagerepo", SHOP, "-n", SHOP, "--overwrite"),
-            f"plimsoll.dev/requested-at=now-{before}-{len(self.jobs())}",
-        )
 
-        def published():
-            found = repo(self.world)
-            state = {c["type"]: c["status"] for c in found["status"]["conditions"]}
-            done = found["status"].get("published", 0) > before
-            return found if done and state.get("PackagesBuilt") == "True" else None
+        def rested():
+            built = {id: each for id, each in self.records().items() if id not in before}
+            found = repo(self.world)["status"]["conditions"]
+            state = {each["type"]: each["status"] for each in found}
+            wanted = {"PackagesBuilt": "True", "Reconciling": "False", "Ready": "True"}
+            return built if built and wanted.items() <= state.items() else None
 
-        return wait_for("the change to be published", published, seconds=300)
+        built = wait_for("the change to be published", rested, seconds=300)
+        assert all(each["state"] == "Published" for each in built.values()), built
+        return {each["name"] for each in built.values()}
 
 
 @pytest.fixture(scope="module")
@@ -118,17 +104,15 @@ def test_a_sandbox_on_a_workstation_makes_the_same_bytes(world, shop, tmp_path):
 
 
 def test_one_changed_source_builds_one_package_and_the_image(world, shop):
-    before, jobs = shop.versions(), shop.jobs()
+    before = shop.versions()
     image = world.get("imagebuild", IMAGE, "-n", SHOP)["status"]["digest"]
     ships = {"ships.csv": "Titanic,46328\n"}
     digest = package_sources.add(shop.folder, "ships", "1912", ships)
     text = shop.entries["ships.yaml"].replace('"1869"', '"1912"')
     old = text.partition("expected-sha256: ")[2].split()[0]
-    shop.change({
-        "ships.yaml": text.replace(old, digest).replace("grep Vasa", "grep Titanic"),
-    })  # fmt: skip
+    text = text.replace(old, digest).replace("grep Vasa", "grep Titanic")
+    assert shop.change({"ships.yaml": text}) == {"ships"}
     after = shop.versions()
-    assert shop.built(jobs) == {"ships"}
     changed = {name for name in after if after[name].version != before[name].version}
     assert changed == {"ships"}
 
@@ -144,7 +128,7 @@ def test_one_changed_source_builds_one_package_and_the_image(world, shop):
 
 def test_another_abi_builds_what_links_the_library(world, shop):
     """A function goes: the program that links the library is built again, nothing else is."""
-    before, jobs = shop.versions(), shop.jobs()
+    before = shop.versions()
     folder = package_sources.EXAMPLES / "sources/tonnage"
     # Functions that come in addition would be no reason.
     old, new = "tonnage_version", "tonnage_release"
@@ -156,16 +140,8 @@ def test_another_abi_builds_what_links_the_library(world, shop):
     text = shop.entries["tonnage.yaml"].replace(old, new)
     text = text.replace("version: 1.2.0", "version: 1.3.0", 1)
     old = text.partition("expected-sha256: ")[2].split()[0]
-    shop.change({"tonnage.yaml": text.replace(old, digest)})
-    wait_for("the dependent", lambda: shop.built(jobs) >= {"tonnage", "loadline"}, seconds=200)
-    ready(world, "packagerepo", SHOP)
-
-    def bumped():
-        after = shop.versions()
-        return after if after["loadline"].version != before["loadline"].version else None
-
-    after = wait_for("the dependent's new version", bumped, seconds=200)
-    assert shop.built(jobs) == {"tonnage", "loadline"}
+    assert shop.change({"tonnage.yaml": text.replace(old, digest)}) == {"tonnage", "loadline"}
+    after = shop.versions()
     assert after["loadline"].version == "2.1.0-r1"
     assert after["manifest"].version == before["manifest"].version
 
