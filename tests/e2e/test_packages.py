@@ -61,7 +61,7 @@ class Shop:
         configure(self.world, self.entries)
 
         def rested():
-            built = {id: each for id, each in self.records().items() if id not in before}
+            built = {key: one for key, one in self.records().items() if key not in before}
             found = repo(self.world)["status"]["conditions"]
             state = {each["type"]: each["status"] for each in found}
             wanted = {"PackagesBuilt": "True", "Reconciling": "False", "Ready": "True"}
