@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import warnings
 from datetime import UTC as _UTC
 from typing import TYPE_CHECKING, Final
 
@@ -43,11 +44,23 @@ def load_certificate(der: bytes) -> x509.Certificate:
         certificate = x509.load_der_x509_certificate(der)
         # These are only parsed when they are asked for.
         list(certificate.extensions)
-        _ = certificate.issuer, certificate.subject, certificate.serial_number
+        names(certificate)
+        _ = certificate.serial_number
         _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     except Exception:  # noqa: BLE001  the library raises many kinds
         raise InvalidEvidenceError("what should be a certificate is none") from None
     return certificate
+
+
+def names(certificate: x509.Certificate) -> tuple[bytes, bytes]:
+    """Issuer and subject as DER, for comparing.
+
+    Names break the lengths of X.520 in the field ("USA" for a country): that is no news.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        issuer, subject = certificate.issuer, certificate.subject
+    return issuer.public_bytes(), subject.public_bytes()
 
 
 def certificate_key(certificate: x509.Certificate) -> PublicKey:

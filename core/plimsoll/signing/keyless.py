@@ -15,6 +15,7 @@ from plimsoll.signing.certificate import (
     check_leaf,
     check_transparency,
     load_certificate,
+    names,
 )
 from plimsoll.signing.errors import InvalidKeyError, RejectedError
 from plimsoll.signing.fulcio import certificate_identity
@@ -105,7 +106,7 @@ class KeylessAuthority:
             raise RejectedError("it is signed by a bare key, not by a certificate")
         bundled = [load_certificate(der) for der in signed.material.certificates]
         leaf = bundled[0]
-        if any(one.issuer == one.subject for one in bundled[1:]):
+        if any(issuer == subject for issuer, subject in map(names, bundled[1:])):
             raise RejectedError("the chain that came with it contains a root certificate")
         key = certificate_key(leaf)
         if self.hash_algorithm is not None:

@@ -20,7 +20,7 @@ from plimsoll.builder.git.logentry import read_entry
 from plimsoll.errors import Error
 from plimsoll.signing.authority import Signed
 from plimsoll.signing.bundle import CHAIN_LIMIT, Material
-from plimsoll.signing.certificate import load_certificate
+from plimsoll.signing.certificate import load_certificate, names
 
 if TYPE_CHECKING:
     from plimsoll.builder.git.cms import CmsSignature
@@ -60,7 +60,7 @@ def _material(found: CmsSignature) -> Material:
     leaves = [
         (one, der)
         for one, der in loaded
-        if one.serial_number == found.serial and one.issuer.public_bytes() == found.issuer
+        if one.serial_number == found.serial and names(one)[0] == found.issuer
     ]
     if len(leaves) != 1:
         raise NotSignedError("the signer's certificate is not with the signature")
