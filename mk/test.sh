@@ -14,7 +14,7 @@ python=.venv/bin/python
 
 step "system packages and Go tools (tools in the background; about 15 minutes the first time, seconds after)"
 $python -m debian
-nice $python -m gotools kubernetes etcd registry cosign helm pause sigstore >"$log" 2>&1 &
+nice $python -m gotools kubernetes etcd registry cosign helm pause sigstore languages >"$log" 2>&1 &
 builder=$!
 
 step "lint"
