@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -31,6 +32,8 @@ _WAITING_FOR_HELP = frozenset(
 )
 #: Events of a pod that say why it does not start.
 _TELLING_EVENTS = frozenset({"FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox"})
+#: What a kubelet says of a ConfigMap or Secret that it has not heard of yet: it asks again at once.
+_PASSING = re.compile(r"failed to sync (configmap|secret) cache")
 _JOB_NAME = "batch.kubernetes.io/job-name"
 
 
@@ -145,8 +148,9 @@ def _pending(pod: Body, events: Mapping[str, Sequence[Body]]) -> tuple[str, str]
             text = waiting.get("message") or container.get("image", "")
             return str(waiting["reason"]), f"its container does not start: {text}"
     for event in events.get(pod["metadata"]["name"], ()):
-        if event.get("reason") in _TELLING_EVENTS:
-            return str(event["reason"]), f"its pod does not start: {event.get('message', '')}"
+        text = str(event.get("message", ""))
+        if event.get("reason") in _TELLING_EVENTS and not _PASSING.search(text):
+            return str(event["reason"]), f"its pod does not start: {text}"
     return None
 
 

@@ -55,7 +55,7 @@ def _ready(look: PackagesLook, reconciling: Says, stalled: Says) -> Says:
     status = look.desired.status
     old = find_condition(status.conditions, "Ready")
     was = old is not None and old.status == "True"
-    if look.invalid is None and status.indexes and (was or reconciling[1] not in UNSETTLED):
+    if look.invalid is None and status.indexes and (was or _settled(status, reconciling)):
         counts = [f"{index.arch} has {index.packages} packages" for index in status.indexes]
         return "True", "Published", ", ".join(counts)
     if stalled[0] == "True":
@@ -66,6 +66,13 @@ def _ready(look: PackagesLook, reconciling: Says, stalled: Says) -> Says:
     if look.desired.spec.suspend:
         return "False", "Suspended", "nothing is published yet, and spec.suspend is set"
     return "Unknown", "Building", f"nothing is published yet: {reconciling[2]}"
+
+
+def _settled(status: PackageRepoStatus, reconciling: Says) -> bool:
+    """Whether no more comes soon. A Job whose pod has trouble may still bring something."""
+    planning = status.plan is not None and status.plan.state == "Running"
+    publishing = any(each.failure is None for each in status.publishing)
+    return not planning and not publishing and reconciling[1] not in UNSETTLED
 
 
 def _verified(look: PackagesLook) -> Says:

@@ -124,6 +124,19 @@ def test_jobs_that_are_being_deleted_count_as_gone():
             "exceeded quota",
         ),
         ([pod(waiting={"reason": "ContainerCreating"})], {}, "", ""),
+        (
+            [pod(waiting={"reason": "ContainerCreating"})],
+            {
+                "p": [
+                    {
+                        "reason": "FailedMount",
+                        "message": "failed to sync configmap cache: timed out",
+                    }
+                ]
+            },
+            "",
+            "",
+        ),
     ],
 )
 def test_what_keeps_a_pod_from_starting(pods, events, reason, text):

@@ -486,6 +486,24 @@ def test_a_refused_job_is_told():
     assert "quota" in world.message("Reconciling")
 
 
+def test_trouble_of_the_next_plan_does_not_let_images_in_early():
+    world = PackagesWorld(CHAIN)
+    world.run(but=("plan", "other"))
+    world.succeed(*world.open("plan"))
+    world.look()
+    world.run(but=("plan", "other"))
+    assert world.published
+    assert world.status.indexes
+    (job,) = world.open("plan")
+    world.jobs[job.name] = replace(job, trouble_reason="ImagePullBackOff", trouble="not yet")
+    world.look()
+    assert world.condition("Reconciling") == ("True", "ImagePullBackOff")
+    assert world.condition("Ready")[0] == "Unknown"
+    world.jobs[job.name] = job
+    world.run()
+    assert world.condition("Ready")[0] == "True"
+
+
 def test_another_storage_begins_anew():
     world = PackagesWorld({"a": Recipe(), "b": Recipe()})
     world.run(but=("b",))
