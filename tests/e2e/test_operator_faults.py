@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from scenario.shell import wait_for
-from scenario.world import example, secret
+from scenario.world import example, give_key, secret
 
 pytestmark = pytest.mark.e2e
 
@@ -57,12 +57,7 @@ class Team:
 def team(world, request):
     name = f"op-{request.node.name.replace('test_', '').replace('_', '-')}"[:40].rstrip("-")
     world.kubectl("create", "namespace", name)
-    pair = {
-        "cosign.key": (world.work / "team.key").read_text(),
-        "cosign.pub": (world.work / "team.pub").read_text(),
-        "cosign.password": (world.work / "password").read_text(),
-    }
-    world.kubectl("apply", "-f", "-", stdin=secret("cosign", name, pair))
+    give_key(world, name)
     yield Team(world, name)
     world.kubectl("delete", "namespace", name, "--wait=false")
 

@@ -15,7 +15,7 @@ from registries import free_port
 from scenario.refusals import pod
 from scenario.serve import TOOLS, serve
 from scenario.shell import wait_for
-from scenario.world import TEAM, World, example, is_true, secret
+from scenario.world import TEAM, World, example, give_key, is_true
 
 #: Not guarded: steps run in images that nobody signs.
 SHOP = "workshop"
@@ -29,10 +29,11 @@ def sources(world: World) -> Iterator[tuple[Path, str]]:
     """The sources of the example packages, where pods reach them; the folder, and the address."""
     folder, place = world.work / "sources", world.work / "sources.port"
     host = world.cluster.host_address
-    if not folder.exists():
-        package_sources.make(folder)
+    if not place.exists():
         # Configurations name the address: another one makes other packages.
         place.write_text(str(free_port(host)))
+    if not folder.exists():
+        package_sources.make(folder)
     with package_sources.serve(folder, host, int(place.read_text())) as address:
         yield folder, address
 
@@ -50,12 +51,7 @@ def apply(world: World, entries: dict[str, str]) -> None:
     url = serve(world.cluster, tools, TOOLS)
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SHOP}}
     world.kubectl("apply", "-f", "-", stdin=json.dumps(namespace))
-    pair = {
-        "cosign.key": (world.work / "team.key").read_text(),
-        "cosign.pub": (world.work / "team.pub").read_text(),
-        "cosign.password": (world.work / "password").read_text(),
-    }
-    world.kubectl("apply", "-f", "-", stdin=secret("cosign", SHOP, pair))
+    give_key(world, SHOP)
     configure(world, entries)
     text = example(world, "packagerepo.yaml", tools, url)
     world.kubectl("apply", "-n", SHOP, "-f", "-", stdin=text)

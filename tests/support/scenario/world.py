@@ -101,6 +101,16 @@ def secret(name: str, namespace: str, data: dict[str, str], kind: str = "Opaque"
     return json.dumps({**body, "metadata": {"name": name, "namespace": namespace}})
 
 
+def give_key(world: World, namespace: str) -> None:
+    """Put the team's key pair into a namespace, as the examples name it."""
+    pair = {
+        "cosign.key": (world.work / "team.key").read_text(),
+        "cosign.pub": (world.work / "team.pub").read_text(),
+        "cosign.password": (world.work / "password").read_text(),
+    }
+    world.kubectl("apply", "-f", "-", stdin=secret("cosign", namespace, pair))
+
+
 def install(world: World) -> None:
     """Install the chart with our own image, and wait until it stands."""
     repository, _, digest = world.own_image.partition("@")
@@ -132,12 +142,7 @@ def make_team(world: World) -> None:
     namespace = {"apiVersion": "v1", "kind": "Namespace"}
     meta = {"metadata": {"name": TEAM, "labels": labels}}
     world.kubectl("apply", "-f", "-", stdin=json.dumps({**namespace, **meta}))
-    pair = {
-        "cosign.key": (world.work / "team.key").read_text(),
-        "cosign.pub": (world.work / "team.pub").read_text(),
-        "cosign.password": (world.work / "password").read_text(),
-    }
-    world.kubectl("apply", "-f", "-", stdin=secret("cosign", TEAM, pair))
+    give_key(world, TEAM)
     world.kubectl("apply", "-f", "-", stdin=example(world, "clusterimagepolicy.yaml"))
     world.kubectl("apply", "-f", "-", stdin=own_policy(world))
 
