@@ -4,6 +4,7 @@ There is no node: a test plays the kubelet and writes what the steps would leave
 Everything else is as in a cluster, with the rights that the operator needs and no others.
 """
 
+import asyncio
 import contextlib
 import json
 import signal
@@ -29,6 +30,16 @@ from plimsoll.api.steps import (
 from plimsoll.apk.index import IndexEntry
 from plimsoll.apk.keys import SigningKey
 from plimsoll.apk.writer import write_index
+from plimsoll.kube.client import KubeClient
+from plimsoll.kube.config import KubeConfig
+from plimsoll.kube.paths import path
+from plimsoll.operator.controller import ImageBuildController
+from plimsoll.operator.faults import Faults
+from plimsoll.operator.manager import Manager
+from plimsoll.operator.metrics import Metrics
+from plimsoll.operator.recorder import Recorder
+from plimsoll.operator.settings import JobSettings
+from plimsoll.operator.workqueue import Key
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("control-plane")]
@@ -211,6 +222,15 @@ def event_reasons(plane, namespace):
     }
 
 
+def fetch(operator, what):
+    """What a probe answers; empty as long as nobody does."""
+    with contextlib.suppress(OSError):
+        url = f"http://127.0.0.1:{operator.port}/{what}"
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.read().decode()
+    return ""
+
+
 def test_from_apply_to_ready(plane, operator, team, kubelet):
     run_to_the_end(plane, team, kubelet)
     body = image_build(plane, team)
@@ -345,6 +365,74 @@ def test_a_refused_job_is_told(plane, operator, team, namespace):
     until(lambda: len(jobs(plane, team)) >= 1 and has(plane, team, "Reconciling", "True"), "a Job")
 
 
+def test_what_the_operator_has_no_right_to_is_told(plane, operator, team):
+    operator.kill()
+    role = json.loads(rights())["items"][0]
+    few = [rule for rule in role["rules"] if "jobs" not in rule["resources"]]
+    plane.kubectl("apply", "-f", "-", stdin=json.dumps({**role, "rules": few}))
+    try:
+        operator.start()
+        until(lambda: has(plane, team, "Stalled", "True", "KubernetesApi"), "Stalled")
+        message = condition(image_build(plane, team), "Stalled")["message"]
+        assert "jobs.batch is forbidden" in message
+        assert "rights of the chart" in message
+        assert condition(image_build(plane, team), "Reconciling")["status"] == "False"
+        until(lambda: "KubernetesApi" in event_reasons(plane, team), "the event")
+        metric = 'plimsoll_operator_failing_objects{kind="ImageBuild"} 1.0'
+        until(lambda: metric in fetch(operator, "metrics"), "the metric")
+    finally:
+        plane.kubectl("apply", "-f", "-", stdin=json.dumps(role))
+    plane.kubectl("annotate", "ib", "app", "-n", team, "plimsoll.dev/requested-at=now")
+    until(lambda: has(plane, team, "Stalled", "False"), "it to go on")
+
+
+class Mistaken:
+    """A controller with a mistake in it, which a newer version has not."""
+
+    def __init__(self, right):
+        self.right, self.mistake = right, TypeError("'NoneType' object is not iterable")
+
+    async def reconcile(self, key):
+        if self.mistake is not None:
+            raise self.mistake
+        return await self.right.reconcile(key)
+
+
+async def test_a_mistake_of_the_operator_is_told(plane, team):
+    config = KubeConfig.from_file(plane.kubeconfig_of("operator"))
+    metrics, key = Metrics(), Key("ImageBuild", team, "app")
+    settings = JobSettings(image="registry.example/plimsoll", builder_id="https://b/1")
+
+    async def shown(kind, status):
+        async with asyncio.timeout(30):
+            while True:
+                body = await kube.get(path("ImageBuild", team, "app"))
+                if condition(body, kind)["status"] == status:
+                    return body
+                await asyncio.sleep(0.1)
+
+    async with KubeClient(config, agent="test") as kube:
+        recorder = Recorder(kube)
+        mistaken = Mistaken(ImageBuildController(kube, recorder, settings, metrics))
+        faults = Faults(kube, recorder)
+        manager = Manager({key.kind: mistaken}, faults, metrics, workers=1, resync=600)
+        working = asyncio.create_task(manager.run())
+        manager.notice(key)
+        body = await shown("Stalled", "True")
+        said = condition(body, "Stalled")
+        assert said["reason"] == "InternalError"
+        assert "'NoneType' object is not iterable" in said["message"]
+        assert "its log says where" in said["message"]
+        assert condition(body, "Ready")["status"] == "Unknown"
+        assert body["status"]["observedGeneration"] == body["metadata"]["generation"]
+        mistaken.mistake = None
+        body = await shown("Stalled", "False")
+        assert condition(body, "Reconciling")["status"] == "True"
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+    assert "InternalError" in event_reasons(plane, team)
+
+
 def test_deletion_takes_everything_along(plane, operator, team, kubelet):
     until(kubelet.pods, "the plan's pod")
     plane.kubectl("delete", "ib", "app", "-n", team, "--timeout=30s")
@@ -370,14 +458,7 @@ def test_one_namespace_with_rights_there_only(plane, operator, team, kubelet):
 
 
 def test_probes_and_a_clean_end(plane, operator):
-    def fetch(what):
-        with contextlib.suppress(OSError):
-            url = f"http://127.0.0.1:{operator.port}/{what}"
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                return answer.read().decode()
-        return ""
-
-    until(lambda: fetch("readyz"), "readiness")
-    assert "queueDepth" in fetch("healthz")
-    assert "plimsoll_operator_reconcile_seconds" in fetch("metrics")
+    until(lambda: fetch(operator, "readyz"), "readiness")
+    assert "queueDepth" in fetch(operator, "healthz")
+    assert "plimsoll_operator_reconcile_seconds" in fetch(operator, "metrics")
     assert operator.kill(signal.SIGTERM) == 0

@@ -29,7 +29,8 @@ REQUESTED_AT = f"{GROUP}/requested-at"
 #: Annotation that ends a build; its value is the build's name, so that it ends no other.
 CANCEL = f"{GROUP}/cancel"
 
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+_DURATION_PATTERN = "([0-9]{1,5}h)?([0-9]{1,7}m)?([0-9]{1,9}s)?"
+_DURATION = re.compile(_DURATION_PATTERN)
 
 ObjectName = Annotated[
     str,
@@ -39,7 +40,7 @@ ObjectName = Annotated[
 
 Duration = Annotated[
     str,
-    StringConstraints(min_length=2, max_length=20, pattern=r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?$"),
+    StringConstraints(min_length=2, max_length=20, pattern=f"^{_DURATION_PATTERN}$"),
 ]
 """A length of time: ``1h30m``, ``45s``."""
 
@@ -64,7 +65,7 @@ def parse_duration(text: str) -> timedelta:
     match = _DURATION.fullmatch(text)
     if not text or match is None:
         raise ValueError(f"{text!r} is no duration: write 1h30m, 45s")
-    hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    hours, minutes, seconds = (int((part or "0s")[:-1]) for part in match.groups())
     return timedelta(hours=hours, minutes=minutes, seconds=seconds)
 
 

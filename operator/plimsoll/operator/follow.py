@@ -130,7 +130,7 @@ def summarize(repo: PackageRepo, findings: Sequence[Finding], now: datetime) -> 
     it as it was, as what was verified before stays true.
     """
     old, generation = repo.status, repo.metadata.generation
-    current = generation == old.observed_generation
+    current = generation == _seen(old)
     indexes = list(old.indexes) if current else []
     errors = [finding.error for finding in findings if finding.error is not None]
     if not errors:
@@ -192,7 +192,8 @@ def due(repo: PackageRepo, now: datetime) -> timedelta | None:
     asked = metadata.annotations.get(REQUESTED_AT)
     if (
         status.last_checked is None
-        or status.observed_generation != metadata.generation
+        or _seen(status) != metadata.generation
+        or _could_not(status)
         or asked != status.last_handled_reconcile_at
     ):
         return timedelta()
@@ -201,6 +202,21 @@ def due(repo: PackageRepo, now: datetime) -> timedelta | None:
     if verified is None or verified.status == "Unknown":
         interval = min(interval, RETRY_INTERVAL)
     return max(status.last_checked + interval - now, timedelta())
+
+
+def _seen(status: PackageRepoStatus) -> int | None:
+    """The generation that was looked at last; others say of newer ones why they were not."""
+    verified = find_condition(status.conditions, "IndexVerified")
+    return None if verified is None else verified.observed_generation
+
+
+def _could_not(status: PackageRepoStatus) -> bool:
+    """Whether it was last said that nobody could look, which ends with the next look."""
+    verified = find_condition(status.conditions, "IndexVerified")
+    stalled = find_condition(status.conditions, "Stalled")
+    if verified is None or stalled is None or stalled.status != "True":
+        return False
+    return stalled.reason != verified.reason
 
 
 def _merged(known: RepositoryIndex | None, finding: Finding, now: datetime) -> RepositoryIndex:

@@ -18,6 +18,7 @@ from plimsoll.kube.errors import KubeError
 from plimsoll.operator import wiring
 from plimsoll.operator.configmaps import watch_config_maps
 from plimsoll.operator.controller import ImageBuildController
+from plimsoll.operator.faults import Faults
 from plimsoll.operator.follow import Follower, Inspector
 from plimsoll.operator.health import application
 from plimsoll.operator.manager import Manager
@@ -69,6 +70,7 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
                     PackageBuilder(kube, recorder, settings.jobs, metrics, slots),
                 ),
             },
+            Faults(kube, recorder),
             metrics,
             workers=settings.workers,
             resync=settings.resync,

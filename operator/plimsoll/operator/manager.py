@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
@@ -32,11 +33,22 @@ class Controller(Protocol):
         """Look at one object and do what is to be done."""
 
 
+class Teller(Protocol):
+    """Tells people of an object that cannot be reconciled."""
+
+    async def tell(self, key: Key, error: Exception) -> None:
+        """Say why."""
+
+    def forget(self, key: Key) -> None:
+        """It can be reconciled again, or is gone."""
+
+
 class Manager:
     """The queue, its workers, and who refers to which PackageRepo and ConfigMap.
 
     Args:
         controllers: by kind.
+        faults: is told what cannot be reconciled.
         workers: objects reconciled at the same time.
         resync: seconds after which every object is looked at again, even with no event.
     """
@@ -44,6 +56,7 @@ class Manager:
     def __init__(
         self,
         controllers: Mapping[str, Controller],
+        faults: Teller,
         metrics: Metrics,
         *,
         workers: int,
@@ -52,12 +65,15 @@ class Manager:
         self.queue = Workqueue()
         self.last_event = time.monotonic()
         self._controllers = controllers
+        self._faults = faults
         self._metrics = metrics
         self._workers = workers
         self._resync = resync
         self._failures: dict[Key, int] = {}
         self._references: dict[Key, frozenset[str]] = {}
         self._config_maps: dict[Key, frozenset[str]] = {}
+        for kind in controllers:
+            metrics.failing.labels(kind).set_function(partial(self._failing, kind))
         metrics.queue.set_function(lambda: len(self.queue))
 
     def notice(self, key: Key) -> None:
@@ -100,18 +116,15 @@ class Manager:
         started = time.monotonic()
         try:
             done = await self._controllers[key.kind].reconcile(key)
-        except KubeError as error:
-            # Somebody wrote or deleted it in between; another look tells.
-            conflict = error.status in {404, 409}
-            self._again(key, "conflict" if conflict else "error", error.message)
-        except Error as error:
-            self._again(key, "error", str(error))
         except Exception as error:
             # One object that we cannot cope with must not stop the others.
-            log.exception("reconciliation failed", object=str(key))
-            self._again(key, "error", repr(error))
+            if not isinstance(error, Error):
+                log.exception("reconciliation failed", object=str(key))
+            self._again(key, error)
+            await self._faults.tell(key, error)
         else:
             self._failures.pop(key, None)
+            self._faults.forget(key)
             self._after(key, done)
             self._metrics.results.labels(key.kind, "done").inc()
         finally:
@@ -129,10 +142,16 @@ class Manager:
             wait = min(wait, done.requeue_after.total_seconds())
         self.queue.add_after(key, max(wait, 0.05))
 
-    def _again(self, key: Key, result: str, message: str) -> None:
+    def _again(self, key: Key, error: Exception) -> None:
         count = self._failures[key] = self._failures.get(key, 0) + 1
         delay = min(FIRST_DELAY * 2 ** min(count - 1, 20), LAST_DELAY)
-        self._metrics.results.labels(key.kind, result).inc()
-        if result != "conflict":
-            log.warning("trying again", object=str(key), error=message, seconds=delay)
+        # Somebody wrote or deleted it in between; another look tells.
+        conflict = isinstance(error, KubeError) and error.status in {404, 409}
+        self._metrics.results.labels(key.kind, "conflict" if conflict else "error").inc()
+        if not conflict:
+            said = str(error) if isinstance(error, Error) else repr(error)
+            log.warning("trying again", object=str(key), error=said, seconds=delay)
         self.queue.add_after(key, delay)
+
+    def _failing(self, kind: str) -> int:
+        return sum(key.kind == kind for key in self._failures)

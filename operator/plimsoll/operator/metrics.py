@@ -27,6 +27,12 @@ class Metrics:
             ["kind", "result"],
             registry=self.registry,
         )
+        self.failing = Gauge(
+            "plimsoll_operator_failing_objects",
+            "Objects whose last reconciliation ended with an error; their conditions say which.",
+            ["kind"],
+            registry=self.registry,
+        )
         self.builds = Counter(
             "plimsoll_operator_builds_total",
             "Builds that ended, by state.",

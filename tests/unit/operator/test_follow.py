@@ -10,6 +10,7 @@ from plimsoll.apk.keys import SigningKey
 from plimsoll.apk.writer import write_index
 from plimsoll.errors import Error
 from plimsoll.http import NO_RETRY, Http
+from plimsoll.operator.faults import Fault, stalled
 from plimsoll.operator.follow import Finding, Inspector, due, summarize
 
 NOW = datetime(2026, 11, 21, 6, tzinfo=UTC)
@@ -53,6 +54,18 @@ def test_verified():
     assert truth(status, "IndexVerified") == ("True", "Verified")
     assert (status.packages, status.observed_generation) == (6, 1)
     assert [event.reason for event in outcome.events] == ["IndexChanged"]
+
+
+def test_after_a_fault_of_the_operator_it_looks_at_once():
+    first = summarize(repo(), GOOD, NOW).status
+    assert due(repo(status=first), NOW) > timedelta()
+    for generation in (1, 2):
+        fault = Fault("InternalError", "TypeError: no")
+        said = stalled(first.conditions, first.observed_generation, fault, generation, NOW)
+        update = {"conditions": said, "observed_generation": generation}
+        told = repo(status=first.model_copy(update=update), generation=generation)
+        assert due(told, NOW) == timedelta()
+        assert truth(summarize(told, GOOD, LATER).status, "Stalled")[0] == "False"
 
 
 def test_the_same_index_is_no_news():

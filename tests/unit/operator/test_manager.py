@@ -39,10 +39,24 @@ class Script:
             await self.called.wait_for(lambda: len(self.calls) >= count)
 
 
+class Told:
+    """What people would be told."""
+
+    def __init__(self):
+        self.errors = {}
+
+    async def tell(self, key, error):
+        self.errors[key] = error
+
+    def forget(self, key):
+        self.errors.pop(key, None)
+
+
 @contextlib.asynccontextmanager
-async def running(script):
+async def running(script, told=None):
     metrics = Metrics()
-    manager = Manager({"ImageBuild": script, "PackageRepo": script}, metrics, workers=3, resync=600)
+    controllers = {"ImageBuild": script, "PackageRepo": script}
+    manager = Manager(controllers, told or Told(), metrics, workers=3, resync=600)
     task = asyncio.create_task(manager.run())
     try:
         yield manager, metrics
@@ -71,6 +85,26 @@ async def test_errors_are_waited_out(error, result):
     )
     assert count == 1
     assert script.calls == [A, A]
+
+
+async def test_what_cannot_be_reconciled_is_told_and_counted_until_it_can():
+    mistake = ValueError("our own mistake")
+    script, told = Script(mistake), Told()
+    async with running(script, told) as (manager, metrics):
+
+        def failing():
+            labels = {"kind": "ImageBuild"}
+            return metrics.registry.get_sample_value("plimsoll_operator_failing_objects", labels)
+
+        manager.notice(A)
+        await script.until(1)
+        await asyncio.sleep(0)
+        assert told.errors == {A: mistake}
+        assert failing() == 1
+        await script.until(2)
+        await asyncio.sleep(0)
+        assert told.errors == {}
+        assert failing() == 0
 
 
 async def test_comes_back_when_it_asked_to():
