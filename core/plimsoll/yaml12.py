@@ -18,6 +18,8 @@ from plimsoll.errors import Error
 #: Nodes after the expansion of aliases; beyond it is no configuration but an attack.
 MAX_NODES = 200_000
 MAX_DEPTH = 100
+#: Characters of a number; no program means more.
+_MAX_NUMBER = 100
 
 _NULL, _BOOL = "tag:yaml.org,2002:null", "tag:yaml.org,2002:bool"
 _INT, _FLOAT, _STR = (f"tag:yaml.org,2002:{name}" for name in ("int", "float", "str"))
@@ -99,6 +101,7 @@ def load(text: str, file: str) -> Document:
         YamlError: with line and column.
     """
     try:
+        _check_depth(text, file)
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
@@ -118,6 +121,34 @@ def load(text: str, file: str) -> Document:
     return Document(value, builder.places, file)
 
 
+def _check_depth(text: str, file: str) -> None:
+    """Refuse what nests deeply before nodes are made of it, which takes a C stack frame a level."""
+    loader = _Loader(text)
+    depth = 0
+    try:
+        while loader.check_event():
+            event = loader.get_event()
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            if depth > MAX_DEPTH:
+                raise _too_much(file, event)
+    finally:
+        loader.dispose()
+
+
+def _mark(file: str, place: yaml.Node | yaml.Event) -> Mark:
+    return Mark(file, place.start_mark.line + 1, place.start_mark.column + 1)
+
+
+def _too_much(file: str, place: yaml.Node | yaml.Event) -> YamlError:
+    return YamlError(
+        f"{_mark(file, place)}: more than {MAX_NODES} values or {MAX_DEPTH} levels",
+        hint="aliases that contain aliases grow quickly; write it out or split the file",
+    )
+
+
 class _Builder:
     def __init__(self, file: str) -> None:
         self.file = file
@@ -125,16 +156,16 @@ class _Builder:
         self._nodes = 0
 
     def _mark(self, node: yaml.Node) -> Mark:
-        return Mark(self.file, node.start_mark.line + 1, node.start_mark.column + 1)
+        return _mark(self.file, node)
+
+    def _count(self, node: yaml.Node, depth: int) -> None:
+        self._nodes += 1
+        if self._nodes > MAX_NODES or depth > MAX_DEPTH:
+            raise _too_much(self.file, node)
 
     def build(self, node: yaml.Node, path: Path, depth: int) -> Any:
-        self._nodes += 1
+        self._count(node, depth)
         mark = self._mark(node)
-        if self._nodes > MAX_NODES or depth > MAX_DEPTH:
-            raise YamlError(
-                f"{mark}: more than {MAX_NODES} values or {MAX_DEPTH} levels",
-                hint="aliases that contain aliases grow quickly; write it out or split the file",
-            )
         self.places.setdefault(path, mark)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path, depth)
@@ -168,6 +199,7 @@ class _Builder:
         for item in nodes:
             if not isinstance(item, yaml.MappingNode):
                 raise YamlError(f"{self._mark(item)}: '<<' needs a mapping")
+            self._count(item, depth)
             merged = self._mapping(item, (*path, "<<"), depth + 1) | merged
         return merged
 
@@ -181,6 +213,8 @@ class _Builder:
         if tag == _BOOL and text.lower() in {"true", "false"}:
             return text.lower() == "true"
         try:
+            if len(text) > _MAX_NUMBER:
+                raise ValueError(text)
             if tag == _INT:
                 base = {"0o": 8, "0x": 16}.get(text[:2], 10)
                 number = RawInt(text[2:] if base != 10 else text, base)
