@@ -26,6 +26,7 @@ def elf(
     interpreter: str = "",
     needed: tuple[str, ...] = (),
     soname: str = "",
+    flags: int = 0,
 ) -> bytes:
     """A file with one PT_LOAD segment over everything, loaded at 0x10000."""
     order, word = (">" if big else "<"), ("Q" if bits == 64 else "I")
@@ -69,7 +70,7 @@ def elf(
     ident = b"\x7fELF" + bytes((bits // 32, 2 if big else 1, 1)) + b"\0" * 9
     header = ident + struct.pack(
         f"{order}HHI{word}{word}{word}IHHHHHH",
-        kind, machine, 1, 0, header_size, sections, 0, header_size, segment_size, 3,
+        kind, machine, 1, 0, header_size, sections, flags, header_size, segment_size, 3,
         struct.calcsize(form), len(rows), len(rows) - 1,
     )  # fmt: skip
     return header + load + second + third + bytes(body)

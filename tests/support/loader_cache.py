@@ -1,8 +1,12 @@
-"""Reading ``ld.so.cache``."""
+"""Reading ``ld.so.cache``, and libraries to make one of."""
 
 from __future__ import annotations
 
 import struct
+from typing import NamedTuple
+
+from elf_files import elf
+from plimsoll.arch import Arch
 
 Row = tuple[int, str, str] | tuple[int, str, str, str]
 
@@ -38,3 +42,67 @@ def parse(data: bytes, order: str = "<") -> tuple[list[Row], bytes]:
         condition = (names[hwcap & 0xFFFFFFFF],) if hwcap else ()
         shown.append((flag, key, value, *condition))
     return shown, found[0]
+
+
+class Machine(NamedTuple):
+    """How an architecture marks libraries: ``e_machine``, class, byte order, ``e_flags``."""
+
+    arch: Arch
+    number: int
+    bits: int = 64
+    big: bool = False
+    flags: int = 0
+
+    def library(self, soname: str = "") -> bytes:
+        """A library that uses the C library, as all real ones do."""
+        return elf(
+            machine=self.number,
+            bits=self.bits,
+            big=self.big,
+            flags=self.flags,
+            soname=soname,
+            needed=("libc.so.6",),
+        )
+
+    @property
+    def order(self) -> str:
+        """Byte order, as ``struct`` has it."""
+        return ">" if self.big else "<"
+
+
+#: Debian's name of each architecture that glibc has in Debian.
+MACHINES = {
+    "amd64": Machine(Arch.AMD64, 62),
+    "arm64": Machine(Arch.ARM64, 183),
+    "armhf": Machine(Arch.ARMV7, 40, 32, flags=0x5000400),
+    "i386": Machine(Arch.X86, 3, 32),
+    "loong64": Machine(Arch.LOONG64, 258, flags=0x43),
+    "ppc64el": Machine(Arch.PPC64LE, 21, flags=2),
+    "riscv64": Machine(Arch.RISCV64, 243, flags=5),
+    "s390x": Machine(Arch.S390X, 22, big=True),
+}
+
+#: Links of the sample: path → target.
+LINKS = {"lib/libx.so.1": "libx.so.1.2", "lib/libx.so": "libx.so.1"}
+
+
+def sample(machine: Machine) -> dict[str, bytes]:
+    """Files of a small system: path → content. It has ``LINKS`` too."""
+    library = machine.library
+    return {
+        "lib/libx.so.1.2": library("libx.so.1"),
+        "lib/glibc-hwcaps/better/libx.so.1.2": library("libx.so.1"),
+        "lib/glibc-hwcaps/best/libx.so.1": library("libx.so.1"),
+        "lib/glibc-hwcaps/best/liby.so.10": library("liby.so.10"),
+        "lib/glibc-hwcaps/own name/libx.so.1": library("libx.so.1"),
+        "lib/glibc-hwcaps/best/deep/libx.so.1": library("libx.so.1"),
+        "lib/liby.so.9": library("liby.so.9"),
+        "lib/liby.so.10": library("liby.so.10"),
+        "usr/lib/libx.so.1": library("libx.so.1"),
+        "lib/libplain.so": library(),
+        "etc/ld.so.conf": b"include /etc/ld.so.conf.d/*.conf\n",
+        "etc/ld.so.conf.d/b.conf": b"/opt/b\n",
+        "etc/ld.so.conf.d/a.conf": b"/opt/a\n",
+        "opt/a/libx.so.1": library("libx.so.1"),
+        "opt/b/libx.so.1": library("libx.so.1"),
+    }

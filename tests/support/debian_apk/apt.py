@@ -60,14 +60,15 @@ class Apt:
         """The package lists, fetched if they are absent or a day old."""
         stamp = self._root / "updated"
         fresh = stamp.exists() and time.time() - stamp.stat().st_mtime < _MAX_AGE
+        failure = ""
         if refresh or not fresh:
             try:
                 self._run("update", "-q")
-            except AptError:
-                if not stamp.exists():
-                    raise
-                print("the package lists cannot be renewed; using those that are here")
-            stamp.touch()
+                stamp.touch()
+            except AptError as error:
+                # One list that a mirror is about to renew is no reason to do without the others.
+                failure = f" ({error})"
+                print("not all package lists can be renewed; using those that are here")
         targets = self._run("indextargets", "--format", "$(FILENAME)", "Created-By: Packages")
         texts = []
         for name in targets.split():
@@ -79,7 +80,7 @@ class Apt:
         if not texts:
             raise AptError(
                 f"apt-get has no package lists for {self.architecture}: check the sources in "
-                "/etc/apt and the network"
+                f"/etc/apt and the network{failure}"
             )
         return PackageList(texts)
 

@@ -3,13 +3,14 @@ from __future__ import annotations
 import shutil
 import subprocess
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elf_files import elf
-from loader_cache import parse
+from loader_cache import LINKS, MACHINES, parse, sample
 from plimsoll.apk.tarfmt import Type
 from plimsoll.arch import Arch
 from plimsoll.builder.ldcache import Library, _rank, add_loader_cache, encode
@@ -52,6 +53,23 @@ def test_names_are_in_the_loaders_order(names):
 
     ordered = sorted(names, key=_rank, reverse=True)
     assert all(compare(a, b) >= 0 for a, b in pairwise(ordered))
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_what_ldconfig_of_the_architecture_wrote(name):
+    """``tests/integration/test_ldconfig.py`` runs it, and so these files can be made again."""
+    machine = MACHINES[name]
+    tree = Tree([])
+    for path, content in sample(machine).items():
+        tree.write(path, content, 0o755)
+    for path, target in LINKS.items():
+        tree.symlink(path, target)
+    add_loader_cache(tree, machine.arch)
+    ours, _ = parse(tree.content(tree.nodes["etc/ld.so.cache"]), machine.order)
+    written = (Path(__file__).parent / "ldconfig" / f"{name}.cache").read_bytes()
+    theirs, writer = parse(written, machine.order)
+    assert writer.startswith(b"ldconfig (")
+    assert ours == theirs
 
 
 @pytest.mark.parametrize(
