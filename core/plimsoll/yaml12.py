@@ -77,6 +77,15 @@ class _Loader(yaml.CBaseLoader):
     """libyaml's parser with the core schema's tags for plain scalars."""
 
 
+class _Dumper(yaml.CSafeDumper):
+    """Quotes what this schema or that of YAML 1.1 would not take for text."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Write everything out."""
+        del data
+        return True
+
+
 for _tag, _pattern, _first in (
     (_NULL, r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     (_BOOL, r"true|True|TRUE|false|False|FALSE", list("tTfF")),
@@ -88,6 +97,7 @@ for _tag, _pattern, _first in (
     ),
 ):
     _Loader.add_implicit_resolver(_tag, re.compile(rf"(?:{_pattern})\Z"), _first)
+    _Dumper.add_implicit_resolver(_tag, re.compile(rf"(?:{_pattern})\Z"), _first)
 
 
 def load(text: str, file: str) -> Document:
@@ -121,13 +131,17 @@ def load(text: str, file: str) -> Document:
     return Document(value, builder.places, file)
 
 
+def dump(value: Any) -> str:
+    """Write plain dicts, lists and scalars as a document that means the same here and elsewhere."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
+
+
 def _check_depth(text: str, file: str) -> None:
     """Refuse what nests deeply before nodes are made of it, which takes a C stack frame a level."""
     loader = _Loader(text)
     depth = 0
     try:
-        while loader.check_event():
-            event = loader.get_event()
+        while (event := loader.get_event()) is not None:
             if isinstance(event, yaml.CollectionStartEvent):
                 depth += 1
             elif isinstance(event, yaml.CollectionEndEvent):
@@ -139,7 +153,8 @@ def _check_depth(text: str, file: str) -> None:
 
 
 def _mark(file: str, place: yaml.Node | yaml.Event) -> Mark:
-    return Mark(file, place.start_mark.line + 1, place.start_mark.column + 1)
+    at = place.start_mark
+    return Mark(file, at.line + 1, at.column + 1) if at is not None else Mark(file)
 
 
 def _too_much(file: str, place: yaml.Node | yaml.Event) -> YamlError:
@@ -213,14 +228,12 @@ class _Builder:
         if tag == _BOOL and text.lower() in {"true", "false"}:
             return text.lower() == "true"
         try:
-            if len(text) > _MAX_NUMBER:
-                raise ValueError(text)
-            if tag == _INT:
+            if tag == _INT and len(text) <= _MAX_NUMBER:
                 base = {"0o": 8, "0x": 16}.get(text[:2], 10)
                 number = RawInt(text[2:] if base != 10 else text, base)
                 number.raw = text
                 return number
-            if tag == _FLOAT:
+            if tag == _FLOAT and len(text) <= _MAX_NUMBER:
                 plain = re.sub(r"\.(?=inf|nan)", "", text.lower())
                 real = RawFloat(plain)
                 real.raw = text

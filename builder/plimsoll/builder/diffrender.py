@@ -6,12 +6,14 @@ import re
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from plimsoll.errors import visible
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from plimsoll.builder.diff import Difference, Section
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_LINES = str.maketrans("\t\n", "\N{REPLACEMENT CHARACTER}" * 2)
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1c2733;--back:#fff;--line:#8884;--soft:#f4f6f8;
@@ -84,7 +86,7 @@ def html(difference: Difference) -> str:
 
 def clean(value: str) -> str:
     """Without what could steer a terminal or turn the reading direction."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", value)
+    return visible(value).translate(_LINES)
 
 
 def _sections(difference: Difference) -> Iterator[tuple[str, list[Row]]]:

@@ -103,6 +103,9 @@ class PackageInfo:
             value = str(values.get(field, ""))
             if not pattern.fullmatch(value) or len(value) > 200:
                 raise _bad(source, f"the {field} {value[:80]!r}")
+        arch = str(values.get("arch", ""))
+        if arch and (not SAFE_NAME.fullmatch(arch) or len(arch) > 200):
+            raise _bad(source, f"the arch {arch[:80]!r}")
         fields = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**fields)  # type: ignore[arg-type]  # each was made with its field's type
 

@@ -235,6 +235,8 @@ def test_memory_stays_small(tmp_path):
         ("pkgname = x\npkgver = 1\ndatahash = zz\n", "the datahash 'zz'"),
         ("pkgname = x\npkgname = y\n", "pkgname twice"),
         ("nonsense\n", "the line 'nonsense'"),
+        (f"pkgname = x\npkgver = 1\ndatahash = {'0' * 64}\narch = ../x\n", "the arch '../x'"),
+        (f"size = {'9' * 5000}\n", "which is no number"),
         ("size = -1\n", "size = '-1', which is no number"),
     ],
 )

@@ -12,7 +12,7 @@ import click
 
 from plimsoll.builder.cli.imagecommand import ImageCommand
 from plimsoll.builder.cli.options import config_options, read_inputs
-from plimsoll.errors import Error
+from plimsoll.errors import Error, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -144,5 +144,5 @@ def graph(title: str, resolution: Resolution, edges: list[tuple[str, str, str]])
 
 
 def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+    escaped = visible(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
     return f'"{escaped}"'

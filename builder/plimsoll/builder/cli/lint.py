@@ -15,7 +15,7 @@ from plimsoll.builder.linters.model import LintFacts, Severity
 from plimsoll.builder.sca.embedded import Embedded, read_embedded
 from plimsoll.builder.sca.tree import ApkTree
 from plimsoll.builder.store import storage_errors
-from plimsoll.errors import Error
+from plimsoll.errors import Error, visible
 
 if TYPE_CHECKING:
     from plimsoll.builder.linters.model import Finding
@@ -129,7 +129,8 @@ def _show(path: Path, findings: list[Finding], limit: int) -> None:
         for finding in same[:limit]:
             color = "red" if finding.severity is Severity.ERROR else "yellow"
             mark = click.style(f"{finding.severity.value}: {name}", fg=color)
-            click.echo(f"{path}: {mark}: {finding.path or ''} {finding.message}".replace("  ", " "))
+            text = visible(f"{finding.path or ''} {finding.message}").replace("  ", " ")
+            click.echo(f"{path}: {mark}: {text}")
         if len(same) > limit:
             click.echo(f"{path}: … and {len(same) - limit} more of {name}")
         if name in LINTERS:

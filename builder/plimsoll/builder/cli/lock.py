@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from plimsoll import outfile
 from plimsoll.builder import record
 from plimsoll.builder.cli.imagecommand import ImageCommand
 from plimsoll.builder.cli.options import config_options, read_inputs
@@ -17,10 +18,22 @@ from plimsoll.builder.cli.report import Report
 from plimsoll.builder.engine import Engine
 from plimsoll.builder.locking import complete
 from plimsoll.builder.store import storage_errors
+from plimsoll.errors import visible
 
-_FORMATS = {"name-version": "{name} {version}", "packagelock": "- {name}={version}"}
-#: Fields of templates as programs written in Go have them.
-_GO_FIELDS = {"Name": "name", "Version": "version", "Source": "repository"}
+#: Named formats, as programs written in Go have them.
+_FORMATS = {
+    "name-version": "{name} {version}",
+    "name-version-source": "{name} {version} {url}",
+    "name=version": "{name}={version}",
+    "name=version-source": "{name}={version} {url}",
+    "name-(version)": "{name} ({version})",
+    "name-(version)-source": "{name} ({version}) {url}",
+    "packagelock": "- {name}={version}",
+    "packagelock-source": "- {name}={version} # {url}",
+}
+#: Fields of their templates.
+_GO_FIELDS = {"Name": "name", "Version": "version", "Source": "url"}
+_GO_TEMPLATE = re.compile(r"\{\{-?\s*([^{}]*?)\s*-?\}\}")
 
 
 @click.command(cls=ImageCommand)
@@ -41,7 +54,7 @@ def lock(config: Path, output: Path | None, **options: Any) -> None:
             report.resolved(found)
             finished = complete(found, await engine.packages(found))
         with storage_errors(f"writing {target}"):
-            target.write_bytes(finished.dump())
+            outfile.write(target, finished.dump())
         return len(finished.contents.packages)
 
     count = asyncio.run(run())
@@ -59,12 +72,17 @@ def lock(config: Path, output: Path | None, **options: Any) -> None:
     "template",
     default="name-version",
     show_default=True,
-    help="One line per package: 'name-version', 'packagelock' (name=version), or a text with "
-    "{name}, {version}, {arch}, {origin}, {size}, {repository}; {{.Name}}, {{.Version}} and "
-    "{{.Source}} are understood too.",
+    help="One line per package: 'name-version', 'name=version', 'name-(version)' or 'packagelock' "
+    "(a line of a configuration), each with '-source' at its end if wanted; or a text with {name}, "
+    "{version}, {arch}, {origin}, {size}, {repository}, {url}, or {{.Name}}, {{.Version}} and "
+    "{{.Source}}.",
 )
 def show_packages(config: Path, template: str, **options: Any) -> None:
-    """Show which packages CONFIG means today, in install order."""
+    """Show which packages CONFIG means today, in install order.
+
+    A line that several architectures have in common is shown once; with --compat apko, once for
+    each.
+    """
     inputs = read_inputs(config, options)
 
     async def run() -> list[dict[str, Any]]:
@@ -78,6 +96,7 @@ def show_packages(config: Path, template: str, **options: Any) -> None:
                 "origin": package.entry.origin,
                 "size": package.entry.installed_size,
                 "repository": package.repository.url,
+                "url": f"{package.repository.url}/{arch.apk}/{package.entry.file_name}",
             }
             for arch, resolution in resolutions.items()
             for package in resolution.packages
@@ -87,24 +106,50 @@ def show_packages(config: Path, template: str, **options: Any) -> None:
     if inputs.as_json:
         click.echo(json.dumps(rows))
         return
-    template = _FORMATS.get(template, template)
-    for go, own in _GO_FIELDS.items():
-        template = re.sub(rf"\{{\{{\s*\.{go}\s*\}}\}}", f"{{{own}}}", template)
+    template = own_template(_FORMATS.get(template, template))
     try:
-        lines = [template.format(**row) for row in rows]
-    except (KeyError, IndexError, ValueError) as error:
-        raise click.BadParameter(
-            f"{template!r}: {error}; fields are name, version, arch, origin, size, repository",
-            param_hint="--format",
-        ) from None
-    for line in dict.fromkeys(lines):
-        click.echo(line)
+        lines = [template.format_map(row) for row in rows]
+    except (LookupError, ValueError, AttributeError, TypeError) as error:
+        raise _no_template(template, str(error)) from None
+    for line in lines if options["compat"] else dict.fromkeys(lines):
+        click.echo(visible(line))
+
+
+def own_template(text: str) -> str:
+    """A template as ``str.format`` takes it, of one that programs written in Go take.
+
+    Raises:
+        click.BadParameter: it has more of Go's templates than fields.
+    """
+
+    def field(found: re.Match[str]) -> str:
+        own = _GO_FIELDS.get(found[1].removeprefix("."))
+        if own is None or not found[1].startswith("."):
+            raise _no_template(text, f"nothing is known of {found[0]}")
+        return f"{{{own}}}"
+
+    return _GO_TEMPLATE.sub(field, text)
+
+
+def _no_template(template: str, problem: str) -> click.BadParameter:
+    return click.BadParameter(
+        f"{template!r}: {problem}; fields are name, version, arch, origin, size, repository, url, "
+        "or .Name, .Version, .Source in double braces",
+        param_hint="--format",
+    )
 
 
 @click.command("show-config", cls=ImageCommand)
 @click.argument("config", type=click.Path(path_type=Path))
 @config_options
 def show_config(config: Path, **options: Any) -> None:
-    """Show CONFIG as JSON with its includes and all options applied."""
+    """Show CONFIG as one configuration, with its includes and all options applied.
+
+    It is YAML, or JSON with --json; either is a configuration again.
+    """
+    from plimsoll import yaml12  # noqa: PLC0415  (start-up time)
+
     inputs = read_inputs(config, options)
-    click.echo(json.dumps(json.loads(record.dump(inputs.config)), indent=2, ensure_ascii=False))
+    value = json.loads(record.dump(inputs.config))
+    text = json.dumps(value, ensure_ascii=False) + "\n" if inputs.as_json else yaml12.dump(value)
+    click.echo(text, nl=False)

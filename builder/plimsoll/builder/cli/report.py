@@ -11,6 +11,7 @@ import click
 
 from plimsoll.builder.cli.imagecommand import log_level
 from plimsoll.builder.events import Events
+from plimsoll.errors import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,14 +65,14 @@ class Report:
         """One line."""
         if self._mode != "none":
             with self._lock:
-                self._line(text)
+                self._line(visible(text))
 
     def warn(self, text: str) -> None:
         """One line that is always shown, unless only errors are asked for."""
         if self._level == "error":
             return
         with self._lock:
-            self._line(click.style(f"warning: {text}", fg="yellow"))
+            self._line(click.style(f"warning: {visible(text)}", fg="yellow"))
 
     def resolved(self, lock: Lock) -> None:
         """What was resolved."""

@@ -14,6 +14,7 @@ from plimsoll.builder.sca.scan import scan
 from plimsoll.builder.sca.tree import ApkTree
 from plimsoll.builder.store import storage_errors
 from plimsoll.builder.vendored.inventory import inventory
+from plimsoll.errors import visible
 
 if TYPE_CHECKING:
     from plimsoll.apk.packageinfo import PackageInfo
@@ -46,7 +47,7 @@ def scan_command(
             found = scan(tree, facts).settled(known.runtime, known.provides)
             parts = inventory(tree) if components else []
         for note in found.notes:
-            click.echo(f"warning: {path}: {note}", err=True)
+            click.echo(visible(f"warning: {path}: {note}"), err=True)
         results.append(
             {
                 "package": info.name,
@@ -60,9 +61,9 @@ def scan_command(
         if len(files) > 1:
             click.echo(f"# {path}")
         for line in _differences(info, found) if diff else _lines(found):
-            click.echo(line)
+            click.echo(visible(line))
         for part in parts:
-            click.echo(f"# component = {part.purl} ({part.path})")
+            click.echo(visible(f"# component = {part.purl} ({part.path})"))
     if as_json:
         click.echo(json.dumps(results))
 

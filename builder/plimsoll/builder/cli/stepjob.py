@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from plimsoll.errors import Error
+from plimsoll.errors import Error, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -48,7 +48,7 @@ def step_engine(request: BuildRequest | PackageRequest) -> Any:
     from plimsoll.oci.insecure import VARIABLE, insecure_registries  # noqa: PLC0415
 
     def say(text: str) -> None:
-        click.echo(text, err=True)
+        click.echo(visible(text), err=True)
 
     # Repositories in registries are read by the engine, which knows only the environment.
     os.environ[VARIABLE] = ",".join(sorted(insecure_registries(request.insecure_registries)))
