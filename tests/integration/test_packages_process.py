@@ -13,6 +13,8 @@ from apiserver import control_plane, until
 from operator_process import Pods, rights, running_operator
 from packages_world import PackagesWorld, Recipe
 from plimsoll.api.packagesteps import dump
+from plimsoll.api.steps import StepFailure
+from plimsoll.api.steps import dump as dump_failure
 from plimsoll.operator.state import JobView
 
 ROOT = Path(__file__).parents[2]
@@ -213,20 +215,44 @@ def test_a_failed_package_tells_the_end_of_its_log(plane, operator, node, namesp
     assert set(node.world.published) == {("other", "amd64")}
     events = plane.get("events", "-n", namespace)["items"]
     assert any("expected ';'" in e["message"] for e in events if e["reason"] == "PackageFailed")
+    plane.kubectl("apply", "-f", "-", stdin=json.dumps(image_of(namespace, "tool")))
+    label = "plimsoll.dev/imagebuild-uid"
+    (pod,) = until(
+        lambda: plane.get("pods", "-n", namespace, "-l", label)["items"], "the image's plan"
+    )
+    absent = StepFailure(reason="PackageNotFound", message="no package tool", retryable=False)
+    node.end(pod, dump_failure(absent).decode(), code=3)
+    stalled = until(
+        lambda: next(
+            (
+                found["message"]
+                for found in plane.get("ib", "app", "-n", namespace)["status"]["conditions"]
+                if found["type"] == "Stalled" and found["status"] == "True"
+            ),
+            "",
+        ),
+        "the image to be stalled",
+    )
+    assert "no package tool" in stalled
+    assert "PackageRepo ours could not build lib-1-r0 for amd64" in stalled
 
 
-def test_an_image_waits_for_the_repository_and_takes_its_keys(plane, operator, node, namespace):
-    image = {
+def image_of(namespace, package):
+    return {
         "apiVersion": "plimsoll.dev/v1alpha1",
         "kind": "ImageBuild",
         "metadata": {"name": "app", "namespace": namespace},
         "spec": {
-            "image": {"contents": {"packages": ["lib"]}},
+            "image": {"contents": {"packages": [package]}},
             "repositories": [{"name": "ours"}],
             "output": {"repository": "registry.example/app"},
+            "archs": ["amd64"],
         },
     }
-    plane.kubectl("apply", "-f", "-", stdin=json.dumps(image))
+
+
+def test_an_image_waits_for_the_repository_and_takes_its_keys(plane, operator, node, namespace):
+    plane.kubectl("apply", "-f", "-", stdin=json.dumps(image_of(namespace, "lib")))
     node.apply({"lib": Recipe()})
     label = "plimsoll.dev/imagebuild-uid"
     node.work_until(

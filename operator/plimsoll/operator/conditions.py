@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from plimsoll.api.meta import Condition, find_condition, with_condition
 from plimsoll.operator.state import Event
+from plimsoll.operator.supply import lacking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -77,8 +78,10 @@ def _unsatisfied(look: Look) -> Says:  # noqa: PLR0911  one for each state
     status, build = look.desired.status, look.desired.status.build
     if look.invalid is not None:
         return "False", look.invalid.reason, str(look.invalid)
+    if awaited := _awaited(look):
+        return "Unknown", "WaitingForPackages", awaited
     if build is not None and build.state == "Failed" and _is_for(build, look):
-        return "False", build.failure.reason if build.failure else "Failed", _failure(build)
+        return "False", build.failure.reason if build.failure else "Failed", _failure(build, look)
     if look.missing is not None:
         return "False", look.missing.reason, str(look.missing)
     if _stopped(look):
@@ -96,7 +99,7 @@ def _build_succeeded(look: Look) -> Says:
     if build is None:
         return "Unknown", "NotBuilt", "no build has started"
     if build.state == "Failed":
-        return "False", build.failure.reason if build.failure else "Failed", _failure(build)
+        return "False", build.failure.reason if build.failure else "Failed", _failure(build, look)
     if build.state in {"Succeeded", "Unchanged"}:
         text = "nothing changed" if build.state == "Unchanged" else f"made {build.digest}"
         return "True", build.state, f"build {build.id}: {text}"
@@ -131,6 +134,8 @@ def _reconciling(look: Look) -> Says:  # noqa: PLR0911  one for each state
         return "False", "Suspended", "spec.suspend is set"
     if look.crowded:
         return "True", "WaitingForOthers", "as many builds run as the operator's settings allow"
+    if awaited := _awaited(look):
+        return "True", "WaitingForPackages", awaited
     if status.retry_at is not None and build is not None:
         return "True", "RetryScheduled", f"tried again at {status.retry_at:%Y-%m-%dT%H:%M:%SZ}"
     return "False", "Idle", "nothing to do"
@@ -143,9 +148,9 @@ def _stalled(look: Look) -> Says:
     if _stopped(look) and _satisfied(look) is None:
         text = "the build was cancelled; annotate plimsoll.dev/requested-at for another"
         return "True", "Cancelled", text
-    failed = build is not None and build.state == "Failed"
+    failed = build is not None and build.state == "Failed" and not _awaited(look)
     if failed and build is not None and build.failure is not None and status.retry_at is None:
-        return "True", build.failure.reason, _failure(build)
+        return "True", build.failure.reason, _failure(build, look)
     return "False", "Progressing", "nothing stands in the way"
 
 
@@ -161,18 +166,30 @@ def _is_for(build: Build, look: Look) -> bool:
     return look.configuration is None or build.inputs.configuration == look.configuration.hash
 
 
-def _failure(build: Build) -> str:
+def _awaited(look: Look) -> str:
+    """What a build lacked that its repositories will soon have; empty if that is not so."""
+    build = look.desired.status.build
+    if build is None or build.state != "Failed" or not _is_for(build, look):
+        return ""
+    if not lacking(build.failure) or look.desired.spec.suspend or not look.supply.coming:
+        return ""
+    return "; ".join([*look.supply.coming, _failure(build, look)])
+
+
+def _failure(build: Build, look: Look) -> str:
     if build.failure is None:
         return f"build {build.id} failed"
-    return f"build {build.id}, {build.failure.step}: {build.failure.message}"
+    said = f"build {build.id}, {build.failure.step}: {build.failure.message}"
+    return "; ".join([said, *look.supply.failed]) if lacking(build.failure) else said
 
 
 def events(old: ImageBuildStatus, new: ImageBuildStatus, look: Look) -> tuple[Event, ...]:
     """What to tell people about the way from one status to the next."""
-    return (*_build_events(old, new), *_hindrances(old, new, look))
+    return (*_build_events(old, look), *_hindrances(old, new, look))
 
 
-def _build_events(old: ImageBuildStatus, new: ImageBuildStatus) -> Iterator[Event]:
+def _build_events(old: ImageBuildStatus, look: Look) -> Iterator[Event]:
+    new = look.desired.status
     before, after = old.build, new.build
     if after is None:
         return
@@ -183,25 +200,39 @@ def _build_events(old: ImageBuildStatus, new: ImageBuildStatus) -> Iterator[Even
         yield Event("Normal", "BuildStarted", f"build {after.id}: {after.message}")
     if not started and before is not None and before.state == after.state:
         return
+    if after.state != "Running":
+        yield _ended(after, look)
+
+
+def _ended(after: Build, look: Look) -> Event:
     match after.state:
         case "Succeeded":
-            yield Event("Normal", "BuildSucceeded", f"build {after.id} made {new.image}")
+            image = look.desired.status.image
+            return Event("Normal", "BuildSucceeded", f"build {after.id} made {image}")
         case "Unchanged":
-            yield Event("Normal", "BuildUnchanged", f"build {after.id}: nothing changed")
+            return Event("Normal", "BuildUnchanged", f"build {after.id}: nothing changed")
+        case "Failed" if awaited := _awaited(look):
+            return Event("Normal", "WaitingForPackages", awaited)
         case "Failed":
-            yield Event("Warning", "BuildFailed", _failure(after))
-        case "Cancelled":
-            yield Event("Normal", "BuildCancelled", f"build {after.id} was stopped")
-        case "Running":
-            pass
+            return Event("Warning", "BuildFailed", _failure(after, look))
+        case _:
+            return Event("Normal", "BuildCancelled", f"build {after.id} was stopped")
+
+
+def _lost(status: ImageBuildStatus) -> bool:
+    stalled = find_condition(status.conditions, "Stalled")
+    return stalled is not None and stalled.status == "True"
 
 
 def _hindrances(old: ImageBuildStatus, new: ImageBuildStatus, look: Look) -> Iterator[Event]:
     """A warning for what stands in the way, once for each sentence."""
     troubled = look.progress is not None and look.progress.trouble_reason
     missing = look.missing is not None and not look.missing.expected and look.progress is None
+    before = find_condition(old.conditions, "Reconciling")
+    in_vain = before is not None and before.reason == "WaitingForPackages" and _lost(new)
     for kind, applies, reason in (
         ("Stalled", look.invalid is not None, ""),
+        ("Stalled", in_vain, "BuildFailed"),
         ("Reconciling", missing, ""),
         ("Reconciling", bool(troubled), troubled or ""),
     ):

@@ -11,12 +11,13 @@ from plimsoll.api.meta import find_condition
 from plimsoll.operator.conditions import say
 from plimsoll.operator.sources import UNSETTLED
 from plimsoll.operator.state import Event
+from plimsoll.operator.supply import failed, named, why
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from plimsoll.api.meta import Condition
-    from plimsoll.api.packagestatus import PackageBuild, PackageRepoStatus
+    from plimsoll.api.packagestatus import PackageRepoStatus
     from plimsoll.operator.conditions import Says
     from plimsoll.operator.packagelook import PackagesLook
 
@@ -43,11 +44,6 @@ def summarize(look: PackagesLook) -> list[Condition]:
         "Stalled": stalled,
     }
     return say(status.conditions, says, generation, look.now)
-
-
-def failed(status: PackageRepoStatus) -> list[PackageBuild]:
-    """Packages that are not tried again until something changes."""
-    return [b for b in status.builds if b.state == "Failed" and b.retry_at is None]
 
 
 def _ready(look: PackagesLook, reconciling: Says, stalled: Says) -> Says:
@@ -88,7 +84,7 @@ def _built(look: PackagesLook) -> Says:
     status, counts = look.desired.status, look.desired.status.counts
     bad = failed(status)
     if bad:
-        names = [f"{_name(b)}: {_why(b)}" for b in bad[:_NAMED]]
+        names = [f"{named(b)}: {why(b)}" for b in bad[:_NAMED]]
         more = f"; and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
         blocked = [f"{b.name} for {b.arch} waits for {b.on}" for b in status.blocked if b.failed]
         return "False", "PackageFailed", "; ".join([*names, *blocked[:_NAMED]]) + more
@@ -153,12 +149,12 @@ def _building(status: PackageRepoStatus) -> Says | None:
     # What cannot start says so only when nothing else goes on.
     stuck = [b for b in busy if b.message]
     if len(stuck) < len(busy):
-        said = ", ".join(f"{_name(b)} ({b.state.lower()})" for b in busy[:_NAMED])
+        said = ", ".join(f"{named(b)} ({b.state.lower()})" for b in busy[:_NAMED])
         return "True", "Building", said
     return (
         "True",
         stuck[0].message_reason,
-        "; ".join(f"{_name(b)}: {b.message}" for b in stuck[:_NAMED]),
+        "; ".join(f"{named(b)}: {b.message}" for b in stuck[:_NAMED]),
     )
 
 
@@ -194,23 +190,10 @@ def _stalled(look: PackagesLook, reconciling: Says) -> Says:  # noqa: PLR0911  o
             return "True", publish.failure.reason, publish.failure.message
     bad = failed(status)
     if bad:
-        return "True", "PackageFailed", "; ".join(f"{_name(b)}: {_why(b)}" for b in bad[:_NAMED])
+        return "True", "PackageFailed", "; ".join(f"{named(b)}: {why(b)}" for b in bad[:_NAMED])
     if plan is not None and not status.indexes and not look.desired.spec.suspend:
         return "True", "NothingToPublish", "the sources have no package for any architecture"
     return "False", "Progressing", "nothing stands in the way"
-
-
-def _name(build: PackageBuild) -> str:
-    return f"{build.name}-{build.version} for {build.arch}"
-
-
-def _why(build: PackageBuild) -> str:
-    """Why it failed; the last line of its log stands for all of them."""
-    if build.failure is None:
-        return "failed"
-    first, _, rest = build.failure.message.partition("\n")
-    last = rest.strip().rpartition("\n")[2]
-    return f"{build.failure.step}: {first} {last}".strip()
 
 
 def events(old: PackageRepoStatus, look: PackagesLook) -> tuple[Event, ...]:
@@ -229,7 +212,7 @@ def _events(old: PackageRepoStatus, look: PackagesLook) -> Iterator[Event]:
     stuck = {b.id: b.message for b in old.builds}
     for build in new.builds:
         if build.message and stuck.get(build.id) != build.message:
-            yield Event("Warning", build.message_reason, f"{_name(build)}: {build.message}")
+            yield Event("Warning", build.message_reason, f"{named(build)}: {build.message}")
     for kind, applies in (
         ("Stalled", look.invalid is not None),
         ("Reconciling", bool(look.trouble_reason or (look.refused and look.actions))),

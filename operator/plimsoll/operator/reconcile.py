@@ -22,6 +22,7 @@ from plimsoll.operator.jobs import build_id
 from plimsoll.operator.progress import Run
 from plimsoll.operator.sources import InvalidSpecError, MissingError
 from plimsoll.operator.state import Action, Delete, Observed, Plan
+from plimsoll.operator.supply import NOTHING, supply_of
 from plimsoll.operator.trigger import next_schedule, retry_delay, trigger
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from plimsoll.operator.progress import Progress
     from plimsoll.operator.settings import JobSettings
     from plimsoll.operator.sources import Configuration, Repositories
+    from plimsoll.operator.supply import Supply
     from plimsoll.operator.trigger import Trigger
 
 #: How soon to look again at a Job whose pod does not start: no event tells why.
@@ -45,6 +47,7 @@ class Look:
 
     Attributes:
         crowded: a build would start if not as many as may run did already.
+        supply: what its PackageRepos lack.
     """
 
     desired: ImageBuild
@@ -54,6 +57,7 @@ class Look:
     missing: MissingError | None = None
     progress: Progress | None = None
     crowded: bool = False
+    supply: Supply = NOTHING
 
 
 def reconcile(
@@ -107,6 +111,7 @@ def reconcile(
 
     desired = desired.model_copy(update={"status": status})
     look = Look(desired, now, configuration, invalid, missing, progress, crowded)
+    look = replace(look, supply=_supply(look, observed))
     scheduled = None if invalid or desired.spec.suspend else next_schedule(desired)
     status = status.model_copy(
         update={
@@ -122,6 +127,13 @@ def reconcile(
         events=conditions.events(before, status, look),
         requeue_after=TROUBLE_INTERVAL if crowded else _requeue(look),
     )
+
+
+def _supply(look: Look, observed: Observed) -> Supply:
+    if look.configuration is None:
+        return NOTHING
+    archs = {arch.oci for arch in look.configuration.archs}
+    return supply_of(look.desired.spec.repositories, observed.repositories, archs)
 
 
 def _running(status: ImageBuildStatus) -> bool:

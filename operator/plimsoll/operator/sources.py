@@ -113,7 +113,7 @@ def repositories(uses: Sequence[RepositoryUse], known: Mapping[str, PackageRepo]
     """
     sources: list[RepositorySource] = []
     facts: list[Any] = []
-    unsettled = False
+    moving = False
     for use in uses:
         if use.name is None:
             source = RepositorySource(url=use.url or "", keys=_keys(use.keys or []))
@@ -122,15 +122,18 @@ def repositories(uses: Sequence[RepositoryUse], known: Mapping[str, PackageRepo]
             repo = known.get(use.name)
             source = _repository(use.name, repo)
             indexes = {index.arch: index.digest for index in repo.status.indexes} if repo else {}
-            unsettled = unsettled or _unsettled(repo)
+            moving = moving or (repo is not None and unsettled(repo))
             facts.append({**source.model_dump(mode="json"), "indexes": indexes})
         sources.append(source)
-    return Repositories(sources=tuple(sources), hash=hash_of(facts), unsettled=unsettled)
+    return Repositories(sources=tuple(sources), hash=hash_of(facts), unsettled=moving)
 
 
-def _unsettled(repo: PackageRepo | None) -> bool:
-    if repo is None or repo.spec.packages is None:
+def unsettled(repo: PackageRepo) -> bool:
+    """Whether a PackageRepo is being built, so that its index is about to change."""
+    if repo.spec.packages is None or repo.spec.suspend:
         return False
+    if repo.status.observed_generation != repo.metadata.generation:
+        return True
     moving = find_condition(repo.status.conditions, "Reconciling")
     return moving is not None and moving.status == "True" and moving.reason in UNSETTLED
 

@@ -15,7 +15,9 @@ def test_durations(text, seconds):
     assert parse_duration(text).total_seconds() == seconds
 
 
-@pytest.mark.parametrize("text", ["", "1", "10", "1d", "m10", "-1m", "1.5h", "30m1h", "123456h", "9999999999s"])
+@pytest.mark.parametrize(
+    "text", ["", "1", "10", "1d", "m10", "-1m", "1.5h", "30m1h", "123456h", "9999999999s"]
+)
 def test_bad_durations(text):
     with pytest.raises(ValueError, match="is no duration"):
         parse_duration(text)
