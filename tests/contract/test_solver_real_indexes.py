@@ -91,12 +91,27 @@ def test_a_real_conflict(alpine):
         UnsatisfiableError, match="groff and mandoc-soelim both provide cmd:soelim"
     ) as caught:
         resolve(["groff", "mandoc-soelim", "curl"], repositories)
-    assert (
-        caught.value.hint == "drop one of groff or mandoc-soelim, or ask for other versions of them"
-    )
+    assert caught.value.hint == "leave out groff or mandoc-soelim"
     with pytest.raises(PackageNotFoundError, match="no package pyton3") as caught:
         resolve(["pyton3"], repositories)
     assert "python3" in caught.value.hint
+    with pytest.raises(PackageNotFoundError) as caught:
+        resolve(["so:libssl.so.9"], repositories)
+    assert caught.value.hint == "did you mean so:libssl.so.1.1?"
+    with pytest.raises(UnsatisfiableError) as caught:
+        resolve(["boost1.77", "clucene-dev", "nginx", "curl"], repositories)
+    assert caught.value.reasons == (
+        "the request names boost1.77",
+        "the request names clucene-dev",
+        "clucene-dev-2.3.3.4-r13 needs boost-dev",
+        (
+            "boost-dev-1.78.0-r1 needs boost1.78-dev=1.78.0-r1 "
+            "(only boost1.78-dev-1.78.0-r1 fulfils it)"
+        ),
+        "boost1.78-dev-1.78.0-r1 needs boost1.78",
+        "boost1.77 and boost1.78 both provide cmd:b2, which only one package may",
+    )
+    assert caught.value.hint == "leave out boost1.77 or clucene-dev"
 
 
 def test_the_packages_of_a_lock_of_the_reference():

@@ -12,17 +12,19 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from apk_repository import Repository
+from apk_repository import Repository, signing_key
 from plimsoll.api.image import Contents, ImageConfiguration
+from plimsoll.apk.index import IndexSignatureError
+from plimsoll.apk.keys import SigningKey
 from plimsoll.arch import Arch
 from plimsoll.builder.discovery import DiscoveryError, discover_keys
 from plimsoll.builder.engine import Engine, build_all
-from plimsoll.builder.logins import LoginFileError, Logins
+from plimsoll.builder.logins import Logins
 from plimsoll.builder.ocirepo import INDEX_TYPE, PACKAGE_TYPE, file_tag
 from plimsoll.builder.repository import RepositoryError
 from plimsoll.builder.settings import Settings
 from plimsoll.builder.transport import MirrorError, Transport
-from plimsoll.http import Http, HttpError
+from plimsoll.http import Http, HttpError, RetryPolicy
 from plimsoll.oci.auth import Credentials
 from plimsoll.oci.descriptor import Descriptor
 from plimsoll.oci.model import Manifest
@@ -120,6 +122,68 @@ async def test_announced_key_set_verifies_and_is_locked(repository, tmp_path):
             await build(tmp_path, config(url))
 
 
+async def test_each_repository_that_no_known_key_signed_is_asked(repository, tmp_path, monkeypatch):
+    """As with two publishers of which one is named in the keyring and the other announces."""
+    named = Repository(tmp_path / "named", signing_key("named.rsa.pub"))
+    named.add("lib", {"usr/lib/lib": "lib"})
+    named.write()
+    asked: list = []
+    extra = {
+        "/apk-configuration": lambda request: {"jwks_uri": f"http://{request.host}/keys.json"},
+        "/keys.json": lambda _: {"keys": _key_set(repository)},
+    }
+    async with (
+        served(files(repository.root, seen=asked, extra=extra)) as announcing,
+        served(files(named.root, extra={"/apk-configuration": lambda _: {}})) as other,
+    ):
+        wanted = ImageConfiguration(
+            contents=Contents(
+                repositories=[announcing, other],
+                keyring=[str(named.key_file)],
+                packages=["app", "lib"],
+            )
+        )
+        lock, image, _ = await build(tmp_path, wanted)
+        assert [key.name.rpartition("/")[2] for key in lock.contents.keyring] == [
+            "named.rsa.pub",
+            repository.key.name,
+        ]
+        offline, again, _ = await build(tmp_path, wanted, offline=True)
+        assert (offline, again.descriptor) == (lock, image.descriptor)
+        # Announced keys count for their repository alone.
+        named.key = repository.key
+        named.write()
+        with pytest.raises(IndexSignatureError) as refused:
+            await build(tmp_path, wanted)
+        assert refused.value.message.startswith(other)
+        assert "announces none" in refused.value.hint
+        assert "no jwks_uri" in refused.value.hint
+        monkeypatch.setenv("PLIMSOLL_KEY_DISCOVERY", "off")
+        asked.clear()
+        with pytest.raises(IndexSignatureError):
+            await build(tmp_path, wanted)
+        assert {path for path, _ in asked} == {"/x86_64/APKINDEX.tar.gz"}
+
+
+async def test_a_wrong_signature_under_a_known_name_is_not_made_good(repository, tmp_path):
+    impostor = Repository(
+        tmp_path / "impostor", SigningKey.generate(repository.key.name, bits=2048)
+    )
+    impostor.add("app", {"usr/bin/app": "other"})
+    impostor.write()
+    extra = {
+        "/apk-configuration": lambda request: {"jwks_uri": f"http://{request.host}/keys.json"},
+        "/keys.json": lambda _: {"keys": _key_set(impostor)},
+    }
+    seen: list = []
+    async with served(files(impostor.root, seen=seen, extra=extra)) as url:
+        with pytest.raises(IndexSignatureError, match="wrong signature"):
+            await build(tmp_path, config(url, [repository.key_file]))
+        assert "/apk-configuration" not in {path for path, _ in seen}
+        with pytest.raises(RepositoryError, match="different keys named"):
+            await build(tmp_path, config(url, [repository.key_file, impostor.key_file]))
+
+
 async def test_a_repository_with_a_key_is_not_asked(repository, tmp_path):
     seen: list = []
     async with served(files(repository.root, seen=seen)) as url:
@@ -133,9 +197,10 @@ async def test_alpine_keys(repository, tmp_path):
     pem = repository.key_file.read_bytes()
     listing = {
         "release_branches": [
-            {"rel_branch": "v3.22", "keys": {"x86_64": [{"url": "/keys/alpine@x-1.rsa.pub"}]}},
+            {"rel_branch": "v3.22", "keys": {"x86_64": [{"url": "/keys/alpine%40x-1.rsa.pub"}]}},
             {"rel_branch": "v3.21"},
-        ]
+        ],
+        "latest_stable": "v3.22",
     }
     (tmp_path / "site" / "keys").mkdir(parents=True)
     (tmp_path / "site" / "keys" / "alpine@x-1.rsa.pub").write_bytes(pem)
@@ -143,11 +208,15 @@ async def test_alpine_keys(repository, tmp_path):
     async with served(files(tmp_path / "site", extra=extra)) as url, Http() as http:
         environ = {"PLIMSOLL_ALPINE_RELEASES": f"{url}/releases.json"}
 
+        async def fetch(url, max_size):
+            return await http.get_bytes(url, max_size=max_size)
+
         async def find(repo, arch=Arch.AMD64):
-            return await discover_keys(http, Logins({}), repo, arch, environ)
+            return await discover_keys(fetch, repo, arch, environ)
 
         base = "https://mirror.example/alpine"
         assert await find(f"{base}/v3.22/main") == {"alpine@x-1.rsa.pub": pem.decode()}
+        assert await find(f"{base}/latest-stable/main") == {"alpine@x-1.rsa.pub": pem.decode()}
         assert await find(f"{base}/v3.22/main", Arch.ARM64) == {}
         assert await find(f"{base}/v3.21/main") == {}
         assert await find(f"{base}/edge/main") == {}
@@ -204,14 +273,37 @@ async def test_logins_of_two_hosts_leak_nowhere(repository, tmp_path, monkeypatc
     assert SECRET not in shown.out + shown.err
 
 
-def test_bad_netrc_is_named_without_its_words(tmp_path):
-    (tmp_path / ".netrc").write_text(f"machine x login me pass {SECRET}\n")
-    with pytest.raises(LoginFileError) as refused:
-        Logins({"HOME": str(tmp_path)})
-    assert SECRET not in str(refused.value)
-    assert Logins({"HOME": str(tmp_path / "none")}).headers("https://x/") == {}
-    (tmp_path / ".netrc").write_text("default login me password x\n")
-    assert Logins({"HOME": str(tmp_path)}).headers("https://x/") == {}
+async def test_what_docker_is_logged_in_to_is_used_where_nothing_else_is(
+    repository, tmp_path, monkeypatch
+):
+    seen: list = []
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    async with served(files(repository.root, f"me:{SECRET}", seen)) as url:
+        auth = base64.b64encode(f"me:{SECRET}".encode()).decode()
+        text = json.dumps({"auths": {url.removeprefix("http://"): {"auth": auth}}})
+        (tmp_path / "config.json").write_text(text)
+        await build(tmp_path, config(url, [repository.key_file]))
+        # Asked without a login first, and never again.
+        assert [login is None for _, login in seen] == [True, False, False]
+        (tmp_path / "config.json").write_text("{}")
+        with pytest.raises(HttpError) as refused:
+            await build(tmp_path, config(url, [repository.key_file]))
+    assert "401" in str(refused.value)
+    assert "docker" in str(refused.value)
+
+
+async def test_a_mirror_that_is_away_is_waited_for_once(repository, tmp_path, unused_tcp_port):
+    environ = {}
+    seen: list = []
+    async with served(files(repository.root, seen=seen)) as url:
+        environ["PLIMSOLL_MIRRORS"] = f"{url}=http://127.0.0.1:{unused_tcp_port}"
+        async with Transport(Logins({}), environ) as http:
+            http.retry = RetryPolicy(attempts=2, base=0.01)
+            index = f"{url}/x86_64/APKINDEX.tar.gz"
+            await http.get_bytes(index, max_size=1 << 20)
+            http.retry = RetryPolicy(attempts=5, base=60)
+            await http.get_bytes(index, max_size=1 << 20)
+    assert len(seen) == 2
 
 
 async def test_mirrors_come_first_and_get_no_foreign_login(repository, tmp_path):

@@ -1,29 +1,30 @@
-"""Finding the keys of a repository that the configuration names no key for.
+"""Finding the keys of a repository that no key of the configuration signed.
 
 Two ways are known: Alpine's ``releases.json``, which lists the keys of each branch and
 architecture, and a repository's own ``apk-configuration``, whose ``jwks_uri`` leads to a JSON Web
 Key Set (RFC 7517). What comes of them rests on TLS alone, so plain HTTP is refused but for this
-machine, and a repository for which keys are configured is never asked.
+machine. What is found counts for that repository alone.
 """
 
 from __future__ import annotations
 
 import base64
-import ipaddress
 import json
 import os
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from plimsoll.errors import Error
-from plimsoll.http import Http, HttpError, public_url
+from plimsoll.http import HttpError, public_url
+from plimsoll.http.address import is_protected
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from plimsoll.arch import Arch
-    from plimsoll.builder.logins import Logins
+
+    Fetch = Callable[[str, int], Awaitable[bytes]]
 
 #: Where Alpine says which keys sign which branch; ``PLIMSOLL_ALPINE_RELEASES`` names a mirror.
 ALPINE_RELEASES = "https://alpinelinux.org/releases.json"
@@ -40,13 +41,12 @@ class DiscoveryError(Error):
 
 
 async def discover_keys(
-    http: Http, logins: Logins, url: str, arch: Arch, environ: Mapping[str, str] | None = None
+    fetch: Fetch, url: str, arch: Arch, environ: Mapping[str, str] | None = None
 ) -> dict[str, str]:
     """Keys (file name → PEM) that a repository's publisher announces; none if it does not.
 
     Args:
-        http: connections.
-        logins: for the repository's host.
+        fetch: gets what a URL has, within a limit in bytes.
         url: of the repository, without architecture.
         arch: Alpine has keys by architecture.
         environ: where a mirror of Alpine's list is named.
@@ -57,15 +57,17 @@ async def discover_keys(
     """
     branch = _ALPINE.fullmatch(url)
     if branch:
-        return await _alpine(http, branch[1], arch, os.environ if environ is None else environ)
-    return await _key_set(http, logins, url)
+        return await _alpine(fetch, branch[1], arch, os.environ if environ is None else environ)
+    return await _key_set(fetch, url)
 
 
 async def _alpine(
-    http: Http, branch: str, arch: Arch, environ: Mapping[str, str]
+    fetch: Fetch, branch: str, arch: Arch, environ: Mapping[str, str]
 ) -> dict[str, str]:
     source = environ.get("PLIMSOLL_ALPINE_RELEASES") or ALPINE_RELEASES
-    document = await _json(http, source, {})
+    document = await _json(fetch, source)
+    if branch == "latest-stable":
+        branch = str(document.get("latest_stable"))
     try:
         branches = {
             item["rel_branch"]: item.get("keys", {}) for item in document["release_branches"]
@@ -76,18 +78,18 @@ async def _alpine(
         raise DiscoveryError(f"{public_url(source)} is not Alpine's list of releases") from None
     found = {}
     for item in urls[:_MAX_KEYS]:
-        name = _name(urlsplit(item).path.rpartition("/")[2], source)
-        key = await http.get_bytes(_protected(urljoin(source, item)), max_size=64 << 10)
+        name = _name(unquote(urlsplit(item).path).rpartition("/")[2], source)
+        key = await fetch(_protected(urljoin(source, item)), 64 << 10)
         found[name] = key.decode(errors="replace")
     return found
 
 
-async def _key_set(http: Http, logins: Logins, url: str) -> dict[str, str]:
+async def _key_set(fetch: Fetch, url: str) -> dict[str, str]:
     place = f"{url}/apk-configuration"
     if not is_protected(place):
         return {}
     try:
-        document = await _json(http, place, logins.headers(place))
+        document = await _json(fetch, place)
     except HttpError as error:
         if error.status == 404:
             return {}
@@ -96,7 +98,7 @@ async def _key_set(http: Http, logins: Logins, url: str) -> dict[str, str]:
     if not isinstance(uri, str) or not uri:
         raise DiscoveryError(f"{public_url(place)} has no jwks_uri")
     target = urljoin(place, uri)
-    keys = (await _json(http, target, logins.headers(target))).get("keys")
+    keys = (await _json(fetch, target)).get("keys")
     if not isinstance(keys, list) or len(keys) > _MAX_KEYS:
         raise DiscoveryError(f"{public_url(target)} is no JSON Web Key Set of usual size")
     found = {}
@@ -105,17 +107,6 @@ async def _key_set(http: Http, logins: Logins, url: str) -> dict[str, str]:
             continue
         found[_name(f"{item.get('kid', '')}.rsa.pub", target)] = _pem(item, target)
     return found
-
-
-def is_protected(url: str) -> bool:
-    """Whether what is read from a URL can be trusted: TLS, or this very machine."""
-    parts = urlsplit(url)
-    if parts.scheme == "https":
-        return True
-    try:
-        return parts.scheme == "http" and ipaddress.ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        return parts.scheme == "http" and parts.hostname == "localhost"
 
 
 def _protected(url: str) -> str:
@@ -127,8 +118,8 @@ def _protected(url: str) -> str:
     return url
 
 
-async def _json(http: Http, url: str, headers: dict[str, str]) -> dict[str, Any]:
-    data = await http.get_bytes(_protected(url), max_size=_MAX_DOCUMENT, headers=headers)
+async def _json(fetch: Fetch, url: str) -> dict[str, Any]:
+    data = await fetch(_protected(url), _MAX_DOCUMENT)
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):

@@ -75,6 +75,8 @@ class Engine:
             offline=settings.offline,
             max_index_size=settings.max_index,
             max_download=settings.max_http,
+            discover=settings.trusted_hosts is None,
+            say=self.events.say,
         )
         #: Under what the images that were built are remembered, those that can be.
         self.image_keys: dict[Arch, str] = {}

@@ -7,41 +7,41 @@ keyed by the keys that verify it: what one keyring let in is never shown to anot
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
-from dataclasses import replace
+import os
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from plimsoll.apk.index import MAX_INDEX_SIZE, Index, read_index
+from plimsoll.apk.index import MAX_INDEX_SIZE, Index, UnknownSignerError, read_index
 from plimsoll.apk.keys import Keyring
 from plimsoll.apk.solver import RepositoryIndex
 from plimsoll.builder.concurrently import run_all
+from plimsoll.builder.documents import Document, Documents
 from plimsoll.builder.repository import (
     Key,
     NoRepositoryError,
     Repository,
     RepositoryError,
-    hinted,
     is_url,
     local_path,
     no_index,
     no_key,
     parse_repository,
 )
-from plimsoll.builder.store import Store, storage_errors
-from plimsoll.http import Http, HttpError, NotModified, public_url
+from plimsoll.errors import Error
+from plimsoll.http import Http, HttpError, public_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from plimsoll.api.image import Contents
+    from plimsoll.api.imagecontents import Contents
     from plimsoll.api.steps import RepositorySource
     from plimsoll.arch import Arch
     from plimsoll.builder.logins import Logins
+    from plimsoll.builder.store import Store
 
 MAX_KEY = 64 << 10
+#: ``off``: publishers are never asked for their keys.
+DISCOVERY = "PLIMSOLL_KEY_DISCOVERY"
 
 
 class Repositories:
@@ -50,10 +50,13 @@ class Repositories:
     Args:
         http: connections.
         store: the cache directory.
-        logins: for hosts that ask for one.
+        logins: for servers that ask for one.
         offline: use only what is cached or local.
         max_index_size: most bytes an index may inflate to.
         max_download: most bytes an index may have as it is sent.
+        discover: whether publishers are asked for the keys of repositories that no known key
+            signed; ``PLIMSOLL_KEY_DISCOVERY=off`` says no in any case.
+        say: told of each repository that is trusted by its publisher's word.
     """
 
     def __init__(  # noqa: PLR0913  (settings, by name)
@@ -65,32 +68,54 @@ class Repositories:
         offline: bool = False,
         max_index_size: int = MAX_INDEX_SIZE,
         max_download: int = MAX_INDEX_SIZE,
+        discover: bool = True,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._http = http
-        self._store = store
-        self._logins = logins
-        self._offline = offline
+        self._documents = Documents(http, store, logins, offline=offline)
         self._max_index_size = max_index_size
         self._max_download = max_download
-        #: Keys that publishers announced for repositories without a key, by name.
+        self._discover = discover and os.environ.get(DISCOVERY, "") != "off"
+        self._say = say
+        #: Keys that publishers announced for repositories that no other key signed, by name.
         self.discovered: dict[str, Key] = {}
-        #: Local files that were read: path → SHA-256 (hex) of what was in them.
-        self.read: dict[str, str] = {}
-        #: Whether anything was asked of a server, or of what the cache has of it.
-        self.asked = False
+
+    @property
+    def read(self) -> dict[str, str]:
+        """Local files that were read: path → SHA-256 (hex) of what was in them."""
+        return self._documents.read
+
+    @property
+    def asked(self) -> bool:
+        """Whether anything was asked of a server, or of what the cache has of it."""
+        return self._documents.asked
+
+    @asked.setter
+    def asked(self, value: bool) -> None:
+        self._documents.asked = value
 
     async def keys(self, locations: Iterable[str]) -> list[Key]:
         """Read the configuration's keyring.
 
         Raises:
-            RepositoryError, HttpError: a key cannot be had.
+            RepositoryError, HttpError: a key cannot be had, or two have one name.
         """
-        found = []
+        found: dict[str, Key] = {}
         for location in dict.fromkeys(locations):
-            name = (urlsplit(location).path if is_url(location) else location).rpartition("/")[2]
-            pem = await self._document(location, "key", MAX_KEY)
-            found.append(Key(name, location, pem.decode(errors="replace")))
-        return found
+            path = unquote(urlsplit(location).path) if is_url(location) else location
+            name = path.rpartition("/")[2]
+            pem = (await self._key(location)).decode(errors="replace")
+            known = found.setdefault(name, Key(name, location, pem))
+            if known.pem.split() != pem.split():
+                raise RepositoryError(
+                    f"{public_url(known.location)} and {public_url(location)} are different keys "
+                    f"named {name}",
+                    hint="an image has one key of each name, and indexes name the key that signed "
+                    "them: leave one out, or let its repository be signed under another name",
+                )
+        return list(found.values())
+
+    async def _key(self, location: str) -> bytes:
+        return await self._documents.small(location, "key", MAX_KEY)
 
     async def open(
         self,
@@ -146,154 +171,86 @@ class Repositories:
         return result
 
     async def _index(self, repository: Repository, arch: Arch) -> RepositoryIndex:
-        location = repository.index_location(arch)
-        if repository.lacks_key:
-            self.asked = True
-            repository = replace(repository, keyring=await self._discover(repository.url, arch))
-        if is_url(location):
-            index = await self._remote_index(repository, arch, location)
-        else:
-            path = local_path(location)
-            index = await asyncio.to_thread(self._local_index, path, repository, arch)
+        document = await self._document(repository, arch)
+        try:
+            index = await asyncio.to_thread(self._read, document, repository.keyring)
+        except UnknownSignerError as error:
+            keyring = await self._announced(repository, arch, error)
+            index = await asyncio.to_thread(self._read, document, keyring)
+        await self._documents.keep(document)
         return RepositoryIndex(repository.url, index, repository.tag)
 
-    def _local_index(self, path: Path, repository: Repository, arch: Arch) -> Index:
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            raise no_index(repository.url, arch, f"{path} does not exist") from None
-        except OSError as error:
-            raise RepositoryError(f"{path} cannot be read: {error.strerror}") from error
-        self.read[str(path)] = hashlib.sha256(data).hexdigest()
-        return self._read(data, repository, str(path))
-
-    async def _remote_index(self, repository: Repository, arch: Arch, url: str) -> Index:
-        self.asked = True
+    async def _document(self, repository: Repository, arch: Arch) -> Document:
+        location = repository.index_location(arch)
+        if not is_url(location):
+            path = local_path(location)
+            try:
+                return Document(await asyncio.to_thread(self._documents.local, location), str(path))
+            except FileNotFoundError:
+                raise no_index(repository.url, arch, f"{path} does not exist") from None
+            except OSError as error:
+                raise RepositoryError(f"{path} cannot be read: {error.strerror}") from error
         trust = repository.keyring.fingerprint if repository.keyring is not None else "unsigned"
-        key = hashlib.sha256(f"{url}\0{trust}".encode()).hexdigest()
-        meta, cached = await asyncio.to_thread(self._cached, "indexes", key)
-        if self._offline:
-            if cached is None:
-                raise RepositoryError(
-                    f"{public_url(url)} is not in the cache, and this build is offline",
-                    hint="build once without --offline, or use a lock file",
-                )
-            return await asyncio.to_thread(self._read, cached, repository, public_url(url))
         try:
-            answer = await self._http.get(
-                url,
-                max_size=self._max_download,
-                headers=self._logins.headers(url),
-                etag=meta.get("etag"),
-                last_modified=meta.get("last_modified"),
+            return await self._documents.remote(
+                location, "index", self._max_download, kind="indexes", trust=trust
             )
         except HttpError as error:
-            if error.status == 404:
-                raise no_index(repository.url, arch, f"{public_url(url)} answered 404") from None
-            raise hinted(error) from error
-        if isinstance(answer, NotModified) and cached is not None:
-            return await asyncio.to_thread(self._read, cached, repository, public_url(url))
-        if isinstance(answer, NotModified):
-            raise RepositoryError(f"{public_url(url)} answered 304 to a plain request")
-        index = await asyncio.to_thread(self._read, answer.body, repository, public_url(url))
-        fresh = {
-            "etag": answer.headers.get("ETag"),
-            "last_modified": answer.headers.get("Last-Modified"),
-        }
-        await asyncio.to_thread(self._keep, "indexes", key, fresh, answer.body)
-        return index
+            if error.status != 404:
+                raise
+            raise no_index(repository.url, arch, f"{public_url(location)} answered 404") from None
 
-    def _read(self, data: bytes, repository: Repository, source: str) -> Index:
-        return read_index(data, repository.keyring, source=source, max_size=self._max_index_size)
+    def _read(self, document: Document, keyring: Keyring | None) -> Index:
+        return read_index(
+            document.data, keyring, source=document.source, max_size=self._max_index_size
+        )
 
-    async def _discover(self, url: str, arch: Arch) -> Keyring:
-        """The keys that the repository's publisher announces, kept for offline builds.
+    async def _announced(
+        self, repository: Repository, arch: Arch, unknown: UnknownSignerError
+    ) -> Keyring:
+        """The keys that the publisher of a repository announces, where no known key signed it.
 
         Raises:
-            RepositoryError: there are none.
-            DiscoveryError, HttpError: they cannot be had.
+            RepositoryError, DiscoveryError, HttpError: there are none.
+            UnknownSignerError: there are none, and the configuration names other keys.
         """
+        if not self._discover or not repository.url.startswith(("http:", "https:")):
+            raise no_key(repository.url) if repository.lacks_key else unknown
         from plimsoll.builder.discovery import discover_keys  # noqa: PLC0415  (most name keys)
 
-        name = hashlib.sha256(f"keys of {url} for {arch}".encode()).hexdigest()
-        if self._offline:
-            cached = (await asyncio.to_thread(self._cached, "documents", name))[1]
-            found: dict[str, str] = json.loads(cached or b"{}")
-        else:
-            found = await discover_keys(self._http, self._logins, url, arch)
-            data = json.dumps(found).encode()
-            await asyncio.to_thread(self._keep, "documents", name, {}, data)
+        async def fetch(url: str, max_size: int) -> bytes:
+            return await self._documents.small(url, "announced key", max_size)
+
+        try:
+            found = await discover_keys(fetch, repository.url, arch)
+        except Error as error:
+            if repository.lacks_key:
+                raise
+            unknown.hint = (
+                f"{unknown.hint}; the publisher announces none that could be used: {error.message}"
+            )
+            raise unknown from error
         if not found:
-            raise no_key(url)
-        for key, pem in found.items():
-            known = self.discovered.setdefault(key, Key(key, key, pem))
+            raise no_key(repository.url) if repository.lacks_key else unknown
+        self._say(
+            f"{public_url(repository.url)} is verified with the keys that its publisher announces: "
+            f"{', '.join(found)}"
+        )
+        for name, pem in found.items():
+            if repository.keyring is not None and name in repository.keyring:
+                continue
+            known = self.discovered.setdefault(name, Key(name, name, pem))
             if known.pem != pem:
                 raise RepositoryError(
-                    f"two repositories announce different keys named {key}",
+                    f"two repositories announce different keys named {name}",
                     hint="name the keys in contents.keyring",
                 )
         return Keyring(found)
 
     async def _source_keys(self, keys: Mapping[str, str]) -> dict[str, str]:
-        found = {}
-        for name, value in keys.items():
-            if "-----BEGIN" not in value:
-                value = (await self._document(value, "key", MAX_KEY)).decode(errors="replace")  # noqa: PLW2901  (a URL becomes what it names)
-            found[name] = value
-        return found
-
-    async def _document(self, location: str, what: str, max_size: int) -> bytes:
-        """A small file from a path, or from a URL and then kept for offline builds."""
-        if not is_url(location):
-            path = local_path(location)
-            try:
-                if path.stat().st_size > max_size:
-                    raise RepositoryError(f"the {what} {path} is larger than {max_size} bytes")
-                data = path.read_bytes()
-            except OSError as error:
-                raise RepositoryError(
-                    f"the {what} {path} cannot be read: {error.strerror}",
-                    hint="paths count from the working directory",
-                ) from error
-            self.read[str(path)] = hashlib.sha256(data).hexdigest()
-            return data
-        self.asked = True
-        key = hashlib.sha256(location.encode()).hexdigest()
-        if self._offline:
-            cached = self._cached("documents", key)[1]
-            if cached is None:
-                raise RepositoryError(
-                    f"the {what} {public_url(location)} is not in the cache, and this build is "
-                    "offline",
-                    hint="build once without --offline, or name a local file",
-                )
-            return cached
-        data = await self._http.get_bytes(
-            location, max_size=max_size, headers=self._logins.headers(location)
-        )
-        await asyncio.to_thread(self._keep, "documents", key, {}, data)
-        return data
-
-    def _cached(self, kind: str, key: str) -> tuple[dict[str, str], bytes | None]:
-        try:
-            data = self._store.path(kind, key).read_bytes()
-            head, _, body = data.partition(b"\n")
-            meta = json.loads(head)
-            intact = hashlib.sha256(body).hexdigest() == meta.pop("sha256")
-        except FileNotFoundError:
-            return {}, None
-        except (OSError, ValueError, KeyError):
-            intact = False
-        if not intact:
-            self._store.remove(self._store.path(kind, key))
-            return {}, None
-        return {k: v for k, v in meta.items() if v}, body
-
-    def _keep(self, kind: str, key: str, meta: Mapping[str, str | None], body: bytes) -> None:
-        head = json.dumps({**meta, "sha256": hashlib.sha256(body).hexdigest()}).encode()
-        target = self._store.path(kind, key)
-        file = self._store.scratch() / "file"
-        with storage_errors(f"writing to the cache {self._store.root}"):
-            file.write_bytes(head + b"\n" + body)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            file.replace(target)
+        return {
+            name: value
+            if "-----BEGIN" in value
+            else (await self._key(value)).decode(errors="replace")
+            for name, value in keys.items()
+        }

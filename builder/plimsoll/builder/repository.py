@@ -105,13 +105,14 @@ def parse_repository(text: str) -> tuple[str, str]:
 
 
 def hinted(error: HttpError) -> HttpError:
-    """The error with advice, if it has none."""
-    if error.hint is None:
+    """The error with advice that fits repositories."""
+    if error.status in {401, 403}:
         error.hint = (
-            "check the URL and the login (HTTP_AUTH, ~/.netrc, or user:password@ in the URL)"
-            if error.status in {401, 403}
-            else "try again; what was fetched so far is kept"
+            "check the URL and the login: user:password@ in the URL, HTTP_AUTH, ~/.netrc, or "
+            "what docker is logged in to"
         )
+    elif error.hint is None:
+        error.hint = "try again; what was fetched so far is kept"
     return error
 
 

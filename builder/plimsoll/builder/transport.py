@@ -6,6 +6,7 @@ signature or checksum afterwards. Logins belong to one host and never go to a mi
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
@@ -14,11 +15,15 @@ from plimsoll.errors import Error
 from plimsoll.http import (
     Download,
     Http,
+    HttpConnectionError,
     HttpError,
+    HttpTimeoutError,
     NotModified,
     Response,
     public_url,
 )
+from plimsoll.http.address import is_protected
+from plimsoll.http.transport import basic
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
     from plimsoll.oci.reference import Reference
     from plimsoll.oci.registry import Registry
 
+_log = logging.getLogger(__name__)
 T = TypeVar("T")
 VARIABLE = "PLIMSOLL_MIRRORS"
 
@@ -61,11 +67,11 @@ def mirrors_of(environ: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 class Transport(Http):
-    """``Http`` that tries mirrors first and knows ``oci://``.
+    """``Http`` that tries mirrors first, knows ``oci://``, and what docker is logged in to.
 
     Args:
         logins: of hosts, mirrors among them.
-        environ: names mirrors, proxies, and registries without TLS.
+        environ: names mirrors, proxies, docker's configuration, and registries without TLS.
         trusted_hosts: where the configuration is somebody else's, the hosts at loopback, link-local
             or metadata addresses that may be asked; ``None``: a person's own machine, any host.
         insecure: registries without TLS beside those that ``environ`` names.
@@ -91,6 +97,9 @@ class Transport(Http):
         ]
         self._insecure = insecure
         self._registry_client: Registry | None = None
+        #: Mirrors that could not be reached; they are not waited for again.
+        self._away: set[str] = set()
+        self._docker_logins: dict[str, dict[str, str]] = {}
 
     async def get(
         self,
@@ -151,14 +160,50 @@ class Transport(Http):
         once: Callable[[str, Mapping[str, str] | None], Awaitable[T]],
     ) -> T:
         for original, mirror in self._mirrors:
-            if url == original or url.startswith(f"{original}/"):
+            if mirror not in self._away and (url == original or url.startswith(f"{original}/")):
                 place = f"{mirror}{url[len(original) :]}"
                 try:
-                    return await once(place, self._logins.headers(place))
-                except Error:
+                    return await self._logged_in(place, self._logins.headers(place), once)
+                except (HttpConnectionError, HttpTimeoutError) as error:
+                    _log.info(
+                        "the mirror %s is left out from now on: %s", public_url(mirror), error
+                    )
+                    self._away.add(mirror)
+                except Error as error:
                     # Whatever is wrong with a mirror, the original decides.
-                    continue
-        return await once(url, headers)
+                    _log.info("the mirror %s is of no use here: %s", public_url(mirror), error)
+        return await self._logged_in(url, headers, once)
+
+    async def _logged_in(
+        self,
+        place: str,
+        headers: Mapping[str, str] | None,
+        once: Callable[[str, Mapping[str, str] | None], Awaitable[T]],
+    ) -> T:
+        """Ask; and again with docker's login, if the server wants one and no other is known."""
+        known = self._docker_logins.get(urlsplit(place).netloc, {})
+        try:
+            return await once(place, {**known, **(headers or {})})
+        except HttpError as error:
+            named = any(name.lower() == "authorization" for name in headers or {})
+            if error.status != 401 or known or named or not is_protected(place):
+                raise
+            if not (found := await self._docker_login(place)):
+                raise
+        return await once(place, {**(headers or {}), **found})
+
+    async def _docker_login(self, place: str) -> dict[str, str]:
+        """The header that docker's configuration has for a server, remembered."""
+        from plimsoll.oci.auth import Credentials  # noqa: PLC0415  (few servers want a login)
+        from plimsoll.oci.reference import Reference  # noqa: PLC0415
+
+        host = urlsplit(place).netloc
+        logins = await Credentials.default(self._settings).logins(Reference.parse(f"{host}/apk"))
+        for login in logins:
+            if login.username and login.password:
+                self._docker_logins[host] = {"Authorization": basic(login.username, login.password)}
+                break
+        return self._docker_logins.get(host, {})
 
     def registry(self) -> Registry:
         """The client for registries, over this transport."""

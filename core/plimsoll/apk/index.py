@@ -37,6 +37,7 @@ __all__ = [
     "IndexEntry",
     "IndexFormatError",
     "IndexSignatureError",
+    "UnknownSignerError",
     "parse_checksum",
     "parse_record",
     "read_index",
@@ -60,6 +61,10 @@ class IndexSignatureError(Error):
     """An index that no known key signed."""
 
     reason = "IndexVerificationFailed"
+
+
+class UnknownSignerError(IndexSignatureError):
+    """An index that is signed by keys, and by none that is known."""
 
 
 class Index:
@@ -126,10 +131,17 @@ class Index:
         Raises:
             IndexFormatError: one of their records is malformed.
         """
+        seen = dict.fromkeys(self._provided().get(name.encode(), ()))
+        return [self._entry(at) for at in seen]
+
+    def provided_names(self) -> list[str]:
+        """Every name that some package provides, once, in the order of the index."""
+        return [name.decode(errors="replace") for name in self._provided()]
+
+    def _provided(self) -> dict[bytes, list[int]]:
         if self._by_provided is None:
             self._by_provided = self._scan(_PROVIDES_LINE)
-        seen = dict.fromkeys(self._by_provided.get(name.encode(), ()))
-        return [self._entry(at) for at in seen]
+        return self._by_provided
 
     def conditional_on(self, name: str) -> list[IndexEntry]:
         """Packages whose ``install_if`` mentions the package ``name``.
@@ -140,14 +152,6 @@ class Index:
         if self._by_condition is None:
             self._by_condition = self._scan(_CONDITION_LINE)
         return [self._entry(at) for at in dict.fromkeys(self._by_condition.get(name.encode(), ()))]
-
-    def conditional(self) -> list[IndexEntry]:
-        """All packages with an ``install_if``; builds each of them, so mind big indexes."""
-        return [
-            self._entry(match.start())
-            for match in _CONDITION_LINE.finditer(self._text)
-            if match[1].strip()
-        ]
 
     def entries(self) -> Iterator[IndexEntry]:
         """Every package, in the order of the index.
@@ -290,7 +294,7 @@ def _verify(signatures: dict[str, bytes], body: memoryview, keyring: Keyring, so
             hint="the index was changed after it was signed, or the key of this name is "
             "another one; do not use it",
         )
-    raise IndexSignatureError(
+    raise UnknownSignerError(
         f"{source} is signed by {', '.join(unknown) or 'no usable algorithm'}, "
         f"and the keyring has {', '.join(keyring) or 'no key'}",
         hint="add the repository's public key to the keyring, under that name",

@@ -12,6 +12,7 @@ import ipaddress
 import socket
 from enum import IntEnum
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from plimsoll.http.errors import AddressRefusedError
 
@@ -64,6 +65,17 @@ def literal(host: str) -> str | None:
     except ValueError:
         return None
     return bare
+
+
+def is_protected(url: str) -> bool:
+    """Whether what is read from a URL can be trusted: TLS, or this very machine."""
+    parts = urlsplit(url)
+    if parts.scheme == "https":
+        return True
+    try:
+        return parts.scheme == "http" and ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return parts.scheme == "http" and parts.hostname == "localhost"
 
 
 class Guard:

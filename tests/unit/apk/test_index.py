@@ -154,7 +154,6 @@ def test_look_up():
     assert index.providers("v") == [a, b]
     assert index.providers("a") == []
     assert index.conditional_on("b") == [a]
-    assert index.conditional() == [a]
     assert index.names() == ["a", "b"]
     assert list(Index(b"", source="empty").entries()) == []
 

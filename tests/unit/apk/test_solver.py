@@ -14,6 +14,7 @@ from plimsoll.apk.solver import (
     resolve_all,
 )
 from plimsoll.apk.solver.sat import LimitError, Sat
+from plimsoll.apk.solver.search import Search
 from plimsoll.apk.version import InvalidConstraintError, InvalidVersionError
 
 
@@ -261,7 +262,7 @@ def test_giving_up_is_told(monkeypatch):
         package("all", needs=" ".join(f"pigeon{p}" for p in pigeon)),
         *(package(f"p{p}h{h}", provides=f"pigeon{p} hole{h}=1") for p in pigeon for h in holes),
     )
-    monkeypatch.setattr(Sat.__init__, "__kwdefaults__", {"limit": 100})
+    monkeypatch.setattr(Search.__init__, "__kwdefaults__", {"limit": 100})
     with pytest.raises(UnsatisfiableError, match="gave up") as caught:
         resolve(["all"], [repo])
     assert "name exact versions" in caught.value.hint

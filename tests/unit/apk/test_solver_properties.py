@@ -1,183 +1,28 @@
-"""Whatever the universe: a resolution keeps every rule, and is found whenever one exists.
-
-The rules are stated a second time here, as plainly as possible, and every subset of a small
-universe is tried.
-"""
+"""Whatever the universe: a resolution keeps every rule, and is found whenever one exists."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from plimsoll.apk.index import Index, IndexEntry
-from plimsoll.apk.solver import RepositoryIndex, UnsatisfiableError, resolve, resolve_all
-
-NAMES = ("a", "b", "c", "d")
-VIRTUAL = ("v", "w")
-OPERATORS = {
-    "=": lambda have, want: have == want,
-    ">": lambda have, want: have > want,
-    "<": lambda have, want: have < want,
-    ">=": lambda have, want: have >= want,
-    "<=": lambda have, want: have <= want,
-    "~": lambda have, want: have == want,
-}
-
-
-@dataclass(frozen=True)
-class Item:
-    """A constraint: whole numbers for versions, so that they compare as such."""
-
-    name: str
-    operator: str = ""
-    version: int = 0
-    negated: bool = False
-    tag: str = ""
-
-    def __str__(self) -> str:
-        version = f"{self.operator}{self.version}" if self.operator else ""
-        return f"{'!' * self.negated}{self.name}{version}{'@' * bool(self.tag)}{self.tag}"
-
-
-@dataclass(frozen=True)
-class Pkg:
-    name: str
-    version: int
-    depends: tuple[Item, ...] = ()
-    provides: tuple[Item, ...] = ()
-    origin: str = ""
-    priority: int = 0
-    install_if: tuple[str, ...] = ()
-    tag: str = ""
-
-    def entry(self) -> IndexEntry:
-        return IndexEntry(
-            self.name,
-            str(self.version),
-            checksum=b"x" * 20,
-            depends=tuple(map(str, self.depends)),
-            provides=tuple(map(str, self.provides)),
-            origin=self.origin,
-            provider_priority=self.priority,
-            install_if=self.install_if,
-        )
-
-
-@st.composite
-def items(draw, names=NAMES + VIRTUAL, *, negated=True):
-    name = draw(st.sampled_from(names))
-    operator = draw(st.sampled_from(["", "", *OPERATORS]))
-    version = draw(st.integers(1, 3)) if operator else 0
-    return Item(name, operator, version, negated and draw(st.integers(0, 5)) == 5)
-
-
-@st.composite
-def universes(draw):
-    """Every name in some versions, and something that provides each virtual name."""
-    universe = []
-    for name in NAMES:
-        for version in draw(st.lists(st.integers(1, 3), min_size=1, max_size=3, unique=True)):
-            provided = draw(st.lists(st.sampled_from(VIRTUAL), max_size=2, unique=True))
-            provided += draw(st.lists(st.sampled_from(NAMES), max_size=1)) * draw(st.booleans())
-            with_versions = [draw(st.integers(0, 2)) for _ in provided]
-            universe.append(
-                Pkg(
-                    name,
-                    version,
-                    draw(st.lists(items(), max_size=3, unique=True).map(tuple)),
-                    tuple(
-                        Item(virtual, "=" if number else "", number)
-                        for virtual, number in zip(provided, with_versions, strict=True)
-                    ),
-                    draw(st.sampled_from(["", "o"])),
-                    draw(st.integers(0, 1)),
-                )
-            )
-    return universe[:8]
-
-
-universes = universes()
-worlds = st.lists(items(), min_size=1, max_size=3, unique=True)
-
-
-def fulfils(package: Pkg, item: Item) -> bool:
-    test = OPERATORS.get(item.operator, lambda *_: True)
-    if package.name == item.name and test(package.version, item.version):
-        return True
-    named = [p for p in package.provides if p.name == item.name]
-    if not named or not item.operator:
-        return bool(named)
-    with_version = [p for p in named if p.operator]
-    if with_version:
-        return any(test(p.version, item.version) for p in with_version)
-    return package.name != item.name and (
-        test(package.version, item.version)
-        or any(test(p.version, item.version) for p in package.provides if p.operator)
-    )
-
-
-def holds(world: list[Item], chosen: list[Pkg]) -> bool:
-    """Whether ``chosen`` is a solution."""
-    for package in (None, *chosen):
-        for item in world if package is None else package.depends:
-            met = [p for p in chosen if fulfils(p, item)]
-            if (any(p is not package for p in met)) if item.negated else not met:
-                return False
-    for one, other in combinations(chosen, 2):
-        for name in NAMES + VIRTUAL:
-            both = [versions_of(package, name) for package in (one, other)]
-            if all(both) and any(map(any, both)):
-                return False
-    return all(tag_allowed(world, chosen, package) for package in chosen if package.tag)
-
-
-def versions_of(package: Pkg, name: str) -> list[int]:
-    own = [package.version] if package.name == name else []
-    return own + [p.version for p in package.provides if p.name == name]
-
-
-def tag_allowed(world: list[Item], chosen: list[Pkg], package: Pkg) -> bool:
-    reached: list[Pkg] = []
-    wanted = [i for i in world if i.tag == package.tag and not i.negated]
-    while wanted:
-        item = wanted.pop()
-        for found in chosen:
-            if found not in reached and fulfils(found, item):
-                reached.append(found)
-                wanted += [i for i in found.depends if not i.negated]
-    return package in reached
-
-
-def exists(world: list[Item], universe: list[Pkg]) -> bool:
-    return any(
-        holds(world, list(chosen))
-        for size in range(len(universe) + 1)
-        for chosen in combinations(universe, size)
-    )
-
-
-def repositories(universe: list[Pkg]) -> list[RepositoryIndex]:
-    return [
-        RepositoryIndex(
-            f"https://repo/{tag}",
-            Index.from_entries(p.entry() for p in universe if p.tag == tag),
-            tag or None,
-        )
-        for tag in ("", "t")
-    ]
-
-
-def attempt(world: list[Item], universe: list[Pkg]) -> list[Pkg] | None:
-    try:
-        resolution = resolve(map(str, world), repositories(universe))
-    except UnsatisfiableError:
-        return None
-    by_key = {(p.name, str(p.version), p.tag): p for p in universe}
-    return [by_key[p.name, p.version, p.tag] for p in resolution]
+from plimsoll.apk.solver import PackageNotFoundError, UnsatisfiableError, resolve, resolve_all
+from solver_worlds import (
+    NAMES,
+    Item,
+    Pkg,
+    attempt,
+    exists,
+    exists_tagged,
+    fulfils,
+    holds,
+    repositories,
+    universes,
+    worlds,
+)
 
 
 @given(worlds, universes)
@@ -199,20 +44,6 @@ def test_sound_and_complete_with_a_tagged_repository(world, universe, tagged):
         assert not exists_tagged(world, universe)
     else:
         assert holds(world, chosen)
-
-
-def exists_tagged(world: list[Item], universe: list[Pkg]) -> bool:
-    """As ``exists``; an item of the request is met only from its own tag or from none."""
-    return any(
-        holds(world, list(chosen))
-        and all(
-            any(fulfils(p, i) and p.tag in {"", i.tag} for p in chosen)
-            for i in world
-            if not i.negated
-        )
-        for size in range(len(universe) + 1)
-        for chosen in combinations(universe, size)
-    )
 
 
 @given(worlds, universes, st.lists(st.sampled_from(NAMES), min_size=1, max_size=2, unique=True))
@@ -284,3 +115,48 @@ def test_a_long_way_back(size):
     assert {p.version for p in resolution} == {"1"}
     assert [p.name for p in resolution] == [f"p{n}" for n in range(size, -1, -1)]
     assert resolution.searched
+
+
+@given(worlds, universes, st.randoms(use_true_random=False))
+def test_the_order_of_an_index_does_not_matter(world, universe, rnd):
+    """Where all versions of a package have one priority, as they have in real repositories."""
+    universe = [replace(p, priority=NAMES.index(p.name) % 2) for p in universe]
+    chosen = attempt(world, universe)
+    shuffled = attempt(world, rnd.sample(universe, len(universe)))
+    assert (chosen and set(chosen)) == (shuffled and set(shuffled))
+
+
+@given(worlds, universes)
+def test_reasons_are_enough_and_none_too_many(world, universe):
+    """What is named contradicts itself, without any one of it there is a solution."""
+    try:
+        resolve(map(str, world), repositories(universe))
+    except PackageNotFoundError:
+        return
+    except UnsatisfiableError as error:
+        reasons, hint = error.reasons, error.hint
+    else:
+        return
+    named = [
+        item
+        for item in world
+        if any(
+            f"{reason} ".startswith((f"the request names {item} ", f"the request names {item},"))
+            or f"({item})" in reason
+            for reason in reasons
+        )
+    ]
+    assert not exists(named, universe)
+    offered = hint.partition("leave out ")[2].partition(", or add")[0]
+    for item in named:
+        assert exists([i for i in named if i != item], universe)
+        helps = exists([i for i in world if i != item], universe) and len(world) > 1
+        assert helps == (str(item) in offered.replace(",", "").split())
+    for way in hint.split(", or "):
+        if way.startswith("ask for"):
+            name = way.split()[2].strip(",")
+            changed = [
+                replace(i, operator="", version=0) if i.name == name and i in named else i
+                for i in world
+            ]
+            assert exists(changed, universe)

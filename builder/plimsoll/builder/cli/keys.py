@@ -28,7 +28,7 @@ def install_keys(root: Path, arch: str) -> None:
     from plimsoll.builder.discovery import DiscoveryError, discover_keys  # noqa: PLC0415
     from plimsoll.builder.logins import Logins  # noqa: PLC0415
     from plimsoll.builder.repository import is_url, parse_repository  # noqa: PLC0415
-    from plimsoll.http import Http  # noqa: PLC0415
+    from plimsoll.builder.transport import Transport  # noqa: PLC0415
 
     chosen = Arch.parse(arch)
     listing = root / "etc/apk/repositories"
@@ -39,9 +39,13 @@ def install_keys(root: Path, arch: str) -> None:
 
     async def run() -> dict[str, str]:
         found: dict[str, str] = {}
-        async with Http() as http:
+        async with Transport(logins) as http:
+
+            async def fetch(url: str, max_size: int) -> bytes:
+                return await http.get_bytes(url, max_size=max_size, headers=logins.headers(url))
+
             for url in filter(is_url, urls):
-                found |= await discover_keys(http, logins, url, chosen)
+                found |= await discover_keys(fetch, url, chosen)
         return found
 
     found = asyncio.run(run())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from plimsoll.apk.solver.advice import advice, fewest
 from plimsoll.apk.solver.facts import (
     Asked,
     Excludes,
@@ -13,7 +14,6 @@ from plimsoll.apk.solver.facts import (
     SameEverywhere,
 )
 from plimsoll.apk.solver.hints import listing, near_names, why_not
-from plimsoll.apk.solver.minimal import minimise
 from plimsoll.apk.solver.model import PackageNotFoundError, UnsatisfiableError
 from plimsoll.apk.version import Constraint, Operator
 
@@ -39,7 +39,7 @@ def explain(
         universes: the architectures it was tried for.
         core: clauses that contradict each other, from ``Search.core``.
     """
-    facts = [clause.fact for clause in minimise(core)]
+    facts = fewest(world, universes, core)
     where = " and ".join(u.arch for u in universes if u.arch)
     for fact in facts:
         if isinstance(fact, Asked) and not fact.candidates:
@@ -57,7 +57,7 @@ def explain(
     return UnsatisfiableError(
         f"no packages fulfil the request{f' for {where}' if where else ''}:{told}",
         reasons=reasons,
-        hint=_hint(world, facts),
+        hint=advice(world, universes, facts),
     )
 
 
@@ -157,22 +157,3 @@ def _exclusion(fact: Excludes) -> str:
     if one.name == other.name:
         return f"{one.name} can be installed in one version only"
     return f"{one.name} and {other.name} both provide {fact.name}, which only one package may"
-
-
-def _hint(world: Sequence[str], facts: Sequence[Fact]) -> str:
-    for fact in facts:
-        if isinstance(fact, Needs) and not fact.candidates:
-            name = Constraint.read(fact.text).name
-            if not fact.universe.candidates(name):
-                return (
-                    f"add a repository that provides {name}, or ask for another version of "
-                    f"{fact.package.name}"
-                )
-    named = {f.text for f in facts if isinstance(f, Asked | SameEverywhere | Forbidden)}
-    items = [item for item in world if item in named]
-    if len(items) == 1:
-        return (
-            f"{items[0]} cannot be had from these repositories: ask for another version or "
-            "package, or add a repository"
-        )
-    return f"drop one of {listing(items, 'or')}, or ask for other versions of them"

@@ -44,9 +44,21 @@ def near_names(name: str, universe: Universe) -> str:
         return "the repositories are empty; check their URLs and the architecture"
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.7)
     near = near or [n for n in known if n.startswith(name)][:3]
+    near = near or _near_provided(name, universe)
     if near:
         return f"did you mean {listing(near, 'or')}?"
     return "check the name, or add the repository that has it"
+
+
+def _near_provided(name: str, universe: Universe) -> list[str]:
+    """Provided names that begin alike: ``so:libssl.so.1.1`` for ``so:libssl.so.3``."""
+    space, colon, rest = name.partition(":")
+    if not colon:
+        return []
+    alike = [n for n in universe.provided_names() if n.startswith(f"{space}:{rest[:4]}")]
+    stem = name.partition(".so.")[0] + ".so."
+    versions = [n for n in alike if n.startswith(stem)][:3]
+    return versions or difflib.get_close_matches(name, alike, n=3, cutoff=0.7)
 
 
 def why_not(wanted: Constraint, universe: Universe) -> str:

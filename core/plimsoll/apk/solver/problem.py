@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from plimsoll.apk.solver.facts import Asked, Forbidden, Needs, SameEverywhere
 from plimsoll.apk.solver.relations import satisfies
 from plimsoll.apk.solver.rivals import Rivals
-from plimsoll.apk.solver.sat import Sat
+from plimsoll.apk.solver.sat import MOST_CONTRADICTIONS, Sat
 from plimsoll.apk.version import Constraint
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class Problem:
         world: the normalised request.
         universes: one per architecture.
         extras: packages that must be there besides, with their universe.
+        limit: most contradictions of one search.
 
     Attributes:
         wanted: the items of the request that are not negated: as written → as read.
@@ -54,9 +55,11 @@ class Problem:
         world: Sequence[str],
         universes: Sequence[Universe],
         extras: Sequence[tuple[Universe, Candidate]] = (),
+        *,
+        limit: int = MOST_CONTRADICTIONS,
     ) -> None:
         self.universes = tuple(universes)
-        self.sat = Sat(self._excluded_by)
+        self.sat = Sat(self._excluded_by, limit=limit)
         self.requested: list[Demand] = []
         self.demands: dict[int, list[Demand]] = {}
         self._packages: tuple[dict[int, Candidate], ...] = tuple({} for _ in universes)

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 
+#: Bounds the time that a hostile index can cost.
+MOST_CONTRADICTIONS = 20_000
+
+
 class LimitError(Exception):
     """The search met more contradictions than it was allowed."""
 
@@ -60,7 +64,7 @@ class Sat:
         self,
         exclusions: Callable[[int], Iterable[tuple[int, Any]]] = _no_exclusions,
         *,
-        limit: int = 20_000,
+        limit: int = MOST_CONTRADICTIONS,
     ) -> None:
         self.value: list[bool | None] = [None]
         self.core: list[Clause] = []

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from plimsoll.apk.solver.facts import OnlyTagged
 from plimsoll.apk.solver.preference import Preference
 from plimsoll.apk.solver.problem import Problem
+from plimsoll.apk.solver.sat import MOST_CONTRADICTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,6 +29,7 @@ class Search:
         world: the normalised request.
         universes: one per architecture; several must agree on what is asked for.
         extras: packages that must be there besides, with their universe.
+        limit: most contradictions before ``solve`` gives up.
     """
 
     def __init__(
@@ -35,8 +37,10 @@ class Search:
         world: Sequence[str],
         universes: Sequence[Universe],
         extras: Sequence[tuple[Universe, Candidate]] = (),
+        *,
+        limit: int = MOST_CONTRADICTIONS,
     ) -> None:
-        self._problem = Problem(world, universes, extras)
+        self._problem = Problem(world, universes, extras, limit=limit)
         self._extras = extras
 
     def solve(self) -> list[list[Candidate]] | None:

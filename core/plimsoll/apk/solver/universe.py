@@ -85,6 +85,10 @@ class Universe:
         """Every package name, in the order of the indexes."""
         return dict.fromkeys(n for r in self.repositories for n in r.index.names())
 
+    def provided_names(self) -> Iterable[str]:
+        """Every provided name, in the order of the indexes."""
+        return dict.fromkeys(n for r in self.repositories for n in r.index.provided_names())
+
     def _candidate(self, entry: IndexEntry, repository: RepositoryIndex) -> Candidate:
         # An index keeps its entries, so their identity lasts as long as the index does.
         candidate = self._known.get(id(entry))
