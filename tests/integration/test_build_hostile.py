@@ -11,7 +11,8 @@ import pytest
 from aiohttp import web
 
 from apk_repository import Repository
-from plimsoll.api.image import Contents, ImageConfiguration
+from plimsoll.api.image import ImageConfiguration
+from plimsoll.api.imagecontents import Contents
 from plimsoll.apk.tarfmt import Type
 from plimsoll.apk.writer import PackageFile
 from plimsoll.arch import Arch

@@ -8,7 +8,8 @@ import pytest
 from aiohttp import web
 
 from apk_repository import Repository
-from plimsoll.api.image import Contents, ImageConfiguration
+from plimsoll.api.image import ImageConfiguration
+from plimsoll.api.imagecontents import Contents
 from plimsoll.arch import Arch
 from plimsoll.builder.engine import Engine, build_all
 from plimsoll.builder.settings import Settings

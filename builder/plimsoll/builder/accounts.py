@@ -10,7 +10,7 @@ from plimsoll.errors import Error
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from plimsoll.api.image import Accounts
+    from plimsoll.api.accounts import Accounts
     from plimsoll.builder.tree import Tree
 
 

@@ -13,7 +13,7 @@ from plimsoll.errors import Error
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from plimsoll.api.image import Certificates
+    from plimsoll.api.imagecontents import Certificates, NamedContent
     from plimsoll.builder.tree import Tree
 
 CA_BUNDLE = "etc/ssl/certs/ca-certificates.crt"
@@ -43,15 +43,9 @@ def add_certificates(tree: Tree, certificates: Certificates) -> None:
         for block in _certificates(tree.content(tree.nodes[path]), f"/{path}")
     ]
     for item in certificates.additional:
-        found = _certificates(item.content.encode(), f"additional certificate {item.name!r}")
-        if len(found) != 1:
-            raise CertificateError(
-                f"additional certificate {item.name!r} holds {len(found)} certificates",
-                hint="write one entry per certificate",
-            )
+        blocks.append(only_one(item))
         digest = hashlib.sha256(item.content.encode()).hexdigest()
         tree.write(f"{_CA_FOLDER}/{item.name}-{digest}.crt", item.content.encode())
-        blocks += found
     if not blocks:
         return
     node = tree.resolve(CA_BUNDLE)
@@ -63,6 +57,21 @@ def add_certificates(tree: Tree, certificates: Certificates) -> None:
     _add_to_java(tree, blocks)
     digest = hashlib.sha256(bundle).hexdigest()
     tree.overwrite(_CA_SIDECAR, f"{digest}  {posixpath.basename(CA_BUNDLE)}\n".encode())
+
+
+def only_one(item: NamedContent) -> bytes:
+    """The one certificate that an entry holds, with one line break at its end.
+
+    Raises:
+        CertificateError: it holds none, or more.
+    """
+    found = _certificates(item.content.encode(), f"additional certificate {item.name!r}")
+    if len(found) != 1:
+        raise CertificateError(
+            f"additional certificate {item.name!r} holds {len(found)} certificates",
+            hint="write one entry per certificate",
+        )
+    return found[0]
 
 
 def _add_to_java(tree: Tree, blocks: Sequence[bytes]) -> None:

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import types
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from plimsoll import yaml12
 from plimsoll.api.image import ImageConfiguration
-from plimsoll.errors import Error
+from plimsoll.api.imagemerge import merge
+from plimsoll.builder.configerrors import ConfigError, explain
+from plimsoll.builder.configvalues import mistakes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pydantic_core import ErrorDetails
-
 MAX_FILE = 4 << 20
 MAX_INCLUDES = 32
-
-
-class ConfigError(Error):
-    """A configuration that is not valid; the message has one line per mistake."""
-
-    reason = "InvalidConfiguration"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +50,26 @@ def load_config(path: Path, *, include_paths: Iterable[Path] = ()) -> LoadedConf
     import base64  # noqa: PLC0415  (start-up time of the command line)
 
     places = [Path(), *include_paths]
-    found = _find(path, places, None)
-    files: list[Path] = []
     digest = hashlib.sha256()
-    config = _load(found, places, files, digest)
+    files: list[Path] = []
+    parts: list[tuple[ImageConfiguration, yaml12.Document]] = []
+    found: Path | None = _find(path, places, "")
+    while found is not None:
+        by = str(parts[-1][1].place(("include",))) if parts else ""
+        _check_chain(found, files, by)
+        text = _read(found, digest)
+        files.append(found)
+        config, document = _parse(text, str(found))
+        parts.append((config, document))
+        by = str(document.place(("include",)))
+        below = Path(config.include) if config.include else None
+        found = below and _find(below, [*places, found.parent], by)
+    config = parts[-1][0]
+    for over, _ in reversed(parts[:-1]):
+        config = merge(config, over)
+    _check_whole(config, [document for _, document in parts])
     checksum = f"sha256-{base64.b64encode(digest.digest()).decode()}"
-    return LoadedConfig(config, found.name, checksum, files)
+    return LoadedConfig(config, files[0].name, checksum, files)
 
 
 def parse_config(text: str, file: str) -> ImageConfiguration:
@@ -72,152 +78,85 @@ def parse_config(text: str, file: str) -> ImageConfiguration:
     Raises:
         ConfigError, YamlError: with file, line and column.
     """
+    return _parse(text, file)[0]
+
+
+def _parse(text: str, file: str) -> tuple[ImageConfiguration, yaml12.Document]:
     document = yaml12.load(text, file)
     value = {} if document.value is None else document.value
     if not isinstance(value, dict):
         raise ConfigError(
-            f"{document.place(())}: an image configuration is a mapping, this is a "
-            f"{type(value).__name__}",
+            f"{document.place(())}: an image configuration is a mapping, this is "
+            f"{'a list' if isinstance(value, list) else 'one value'}",
             hint="start with 'contents:'",
         )
     try:
-        return ImageConfiguration.model_validate(value, by_alias=True, by_name=False)
+        config = ImageConfiguration.model_validate(value, by_alias=True, by_name=False)
     except ValidationError as error:
         raise explain(error, document, ImageConfiguration) from None
+    found = [(document.place(loc), loc, error) for loc, error in mistakes(config)]
+    if found:
+        lines = [
+            f"{mark}: {'.'.join(map(str, loc))}: {error.message}" for mark, loc, error in found
+        ]
+        raise ConfigError("\n".join(lines), hint=found[0][2].hint)
+    return config, document
 
 
-def explain(
-    error: ValidationError, document: yaml12.Document, model: type[BaseModel]
-) -> ConfigError:
-    """Say where in the file each mistake is, and which name may have been meant."""
-    lines = []
-    hint = None
-    for detail in error.errors(include_url=False, include_context=False):
-        place = document.place(detail["loc"])
-        text, near = _describe(detail, model)
-        hint = hint or near
-        lines.append(f"{place}: {text}")
-    return ConfigError("\n".join(lines), hint=hint)
-
-
-def _describe(detail: ErrorDetails, model: type[BaseModel]) -> tuple[str, str | None]:
-    loc = detail["loc"]
-    where = ".".join(str(part) for part in loc)
-    if detail["type"] == "extra_forbidden":
-        valid = _fields_at(model, loc[:-1])
-        name = str(loc[-1])
-        parent = ".".join(str(part) for part in loc[:-1])
-        near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-        near = near or [v for v in valid if v.replace("-", "_") == name.replace("-", "_")]
-        text = f"unknown field {name!r}" + (f" in {parent}" if parent else "")
-        if near:
-            return f"{text}: did you mean {near[0]!r}?", f"write {near[0]!r} instead of {name!r}"
-        return text, f"valid here: {', '.join(valid)}" if valid else None
-    message = detail["msg"].removeprefix("Value error, ")
-    if detail["type"] == "missing":
-        return f"{where} is missing", None
-    shown = repr(detail["input"])
-    given = "" if detail["type"] == "value_error" or len(shown) > 80 else f", not {shown}"
-    return f"{where}: {message[:1].lower()}{message[1:]}{given}" if where else message, None
-
-
-def _fields_at(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
-    """Names of the keys that the mapping at ``loc`` may have."""
-    current: Any = model
-    for part in loc:
-        if isinstance(current, type) and issubclass(current, BaseModel):
-            names = {f.alias or n: f.annotation for n, f in current.model_fields.items()}
-            current = names.get(str(part))
-        elif get_origin(current) in {list, dict}:
-            current = get_args(current)[-1]
-        if get_origin(current) in {Union, types.UnionType}:
-            current = next((a for a in get_args(current) if a is not type(None)), None)
-    if isinstance(current, type) and issubclass(current, BaseModel):
-        return [f.alias or n for n, f in current.model_fields.items()]
-    return []
-
-
-def _load(
-    path: Path, places: Sequence[Path], files: list[Path], digest: hashlib._Hash
-) -> ImageConfiguration:
+def _check_chain(path: Path, files: Sequence[Path], by: str) -> None:
     if any(path.samefile(known) for known in files):
         raise ConfigError(
-            f"{path} includes itself: {' → '.join(str(f) for f in (*files, path))}",
+            f"{by}: {path} includes itself: {' → '.join(str(f) for f in (*files, path))}",
             hint="remove one of the includes",
         )
     if len(files) >= MAX_INCLUDES:
-        raise ConfigError(f"{path}: more than {MAX_INCLUDES} files include each other")
-    data = path.read_bytes() if path.stat().st_size <= MAX_FILE else None
-    if data is None:
+        raise ConfigError(
+            f"{by}: more than {MAX_INCLUDES} files include each other",
+            hint="join some of them",
+        )
+
+
+def _check_whole(config: ImageConfiguration, documents: Sequence[yaml12.Document]) -> None:
+    """What only shows when the files are joined: a base image here, what it forbids there."""
+    if not (wrong := config.refused_on_base()):
+        return
+
+    def place(*loc: str) -> yaml12.Mark:
+        return next((d.places[loc] for d in documents if loc in d.places), documents[0].place(()))
+
+    raise ConfigError(
+        f"{place(wrong[0])}: {' and '.join(wrong)} cannot be set on the base image of "
+        f"{place('contents', 'baseimage')}",
+        hint="what a container runs, as whom and with which environment, stays as in its base",
+    )
+
+
+def _read(path: Path, digest: hashlib._Hash) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE + 1)
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}", hint="check the path and its permissions"
+        ) from None
+    if len(data) > MAX_FILE:
         raise ConfigError(
             f"{path} is larger than {MAX_FILE} bytes", hint="this is no configuration"
         )
-    files.append(path)
     digest.update(data)
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not UTF-8 text", hint="save it as UTF-8") from None
-    config = parse_config(text, str(path))
-    if not config.include:
-        return config
-    below = _find(Path(config.include), [*places, path.parent], path)
-    return merge(_load(below, places, files, digest), config)
 
 
-def _find(path: Path, places: Sequence[Path], included_by: Path | None) -> Path:
+def _find(path: Path, places: Sequence[Path], by: str) -> Path:
     candidates = [path] if path.is_absolute() else [place / path for place in places]
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    by = f" (included by {included_by})" if included_by else ""
+    looked = ", ".join(dict.fromkeys(str(c) for c in candidates))
     raise ConfigError(
-        f"no configuration file {path}{by}",
-        hint=f"looked for {', '.join(str(c) for c in candidates)}",
+        f"{by}: there is no file {path} to include" if by else f"no configuration file {path}",
+        hint=f"looked for {looked}",
     )
-
-
-def merge(base: ImageConfiguration, over: ImageConfiguration) -> ImageConfiguration:
-    """What ``over`` says when it includes ``base``.
-
-    Scalars, entrypoint, layering, compression, certificates and archs of the includer win where it
-    sets them; maps are joined key by key; lists are the included one and then the includer's.
-    ``vcs-url`` is never taken over.
-    """
-    contents = {
-        name: [*getattr(base.contents, name), *getattr(over.contents, name)]
-        for name in type(over.contents).model_fields
-        if name != "baseimage"
-    }
-    accounts = over.accounts.model_copy(
-        update={
-            "run_as": over.accounts.run_as or base.accounts.run_as,
-            "users": [*base.accounts.users, *over.accounts.users],
-            "groups": [*base.accounts.groups, *over.accounts.groups],
-        }
-    )
-    update: dict[str, Any] = {
-        "include": "",
-        "contents": over.contents.model_copy(
-            update={**contents, "baseimage": over.contents.baseimage or base.contents.baseimage}
-        ),
-        "accounts": accounts,
-        "environment": {**base.environment, **over.environment},
-        "annotations": {**base.annotations, **over.annotations},
-        "paths": [*base.paths, *over.paths],
-        "volumes": [*base.volumes, *over.volumes],
-    }
-    for name in (
-        "entrypoint",
-        "cmd",
-        "healthcheck",
-        "stop_signal",
-        "work_dir",
-        "archs",
-        "layering",
-        "certificates",
-        "compression",
-    ):
-        if name not in over.model_fields_set or not getattr(over, name):
-            update[name] = getattr(base, name)
-    return over.model_copy(update=update)

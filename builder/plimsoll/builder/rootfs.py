@@ -10,7 +10,9 @@ from plimsoll.builder.node import FileConflictError, Node, TreeError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from plimsoll.api.image import Contents, Entrypoint, Path
+    from plimsoll.api.image import Path
+    from plimsoll.api.imagecontents import Contents
+    from plimsoll.api.imageprocess import Entrypoint
     from plimsoll.arch import Arch
     from plimsoll.builder.tree import Tree
 
@@ -57,6 +59,7 @@ def add_package_settings(
     keys: Iterable[tuple[str, str]],
     *,
     keep: bool = False,
+    in_order: bool = True,
 ) -> None:
     """What ``apk`` needs to go on in a running container: arch, repositories, keys.
 
@@ -66,6 +69,7 @@ def add_package_settings(
         contents: repositories.
         keys: (name, PEM) of the build's keyring.
         keep: the repositories that a base image names there.
+        in_order: name repositories in the configuration's order; else sorted.
     """
     tree.write("etc/apk/arch", f"{arch.apk}\n".encode())
     repositories = [
@@ -75,7 +79,8 @@ def add_package_settings(
     ]
     # apk cannot read what lies in a registry; a PackageRepo has an HTTP view for that.
     lines = dict.fromkeys(text.strip().rstrip("/") for text in repositories if "oci://" not in text)
-    tree.write("etc/apk/repositories", "".join(f"{line}\n" for line in lines).encode())
+    ordered = lines if in_order else sorted(lines)
+    tree.write("etc/apk/repositories", "".join(f"{line}\n" for line in ordered).encode())
     for name, pem in keys:
         tree.write(f"etc/apk/keys/{name}", pem.encode())
 
@@ -110,8 +115,6 @@ def add_os_release(tree: Tree) -> None:
 def add_services(tree: Tree, entrypoint: Entrypoint) -> None:
     """One folder per supervised service."""
     for name, command in sorted(entrypoint.services.items()):
-        if "/" in name or name in {"", ".", ".."}:
-            raise TreeError(f"{name!r} cannot be the name of a service", hint="leave out '/'")
         tree.write(f"sv/{name}/run", f"#!/bin/execlineb\n{command}\n".encode(), 0o755)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
 
 class Model(BaseModel):
@@ -42,3 +43,23 @@ class Section(StrictModel):
         if isinstance(data, dict):
             return {key: value for key, value in data.items() if value is not None}
         return data
+
+
+def _plain(value: str) -> str:
+    return value
+
+
+class PlainSection(Section):
+    """A section whose keys are written as they are declared."""
+
+    model_config = ConfigDict(alias_generator=_plain)
+
+
+def misplaced(message: str, *at: str | int) -> PydanticCustomError:
+    """An error of a validator about something inside the value that it looks at.
+
+    Args:
+        message: what is wrong.
+        at: keys and indexes that lead there.
+    """
+    return PydanticCustomError("misplaced", "{message}", {"message": message, "at": at})

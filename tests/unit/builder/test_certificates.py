@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from plimsoll.api.image import Certificates, NamedContent
+from plimsoll.api.imagecontents import Certificates, NamedContent
 from plimsoll.builder import jks
 from plimsoll.builder.certificates import CA_BUNDLE, JAVA_STORE, CertificateError, add_certificates
 from plimsoll.builder.tree import Tree

@@ -6,7 +6,7 @@ import re
 
 from pydantic import Field, model_validator
 
-from plimsoll.api.image import Text
+from plimsoll.api.scalars import Text
 from plimsoll.builder.package.section import Section
 
 _COMPONENT = re.compile(r"[a-z0-9\\._*?+%!/:~@-]+")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from plimsoll import yaml12
-from plimsoll.builder.config import explain
+from plimsoll.builder.configerrors import explain
 from plimsoll.builder.package.errors import PackageConfigError
 from plimsoll.builder.package.stepmodel import PipelineFile
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from plimsoll import yaml12
-from plimsoll.api.image import Accounts, Group, User
-from plimsoll.builder.config import explain
+from plimsoll.api.accounts import Accounts, Group, User
+from plimsoll.builder.configerrors import explain
 from plimsoll.builder.package.condition import bind
 from plimsoll.builder.package.errors import PackageConfigError
 from plimsoll.builder.package.model import PackageConfiguration

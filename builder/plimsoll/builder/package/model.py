@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
-from plimsoll.api.image import ImageConfiguration, Text
+from plimsoll.api.image import ImageConfiguration
+from plimsoll.api.scalars import Text
 from plimsoll.builder.package.packagemodel import (
     Capability,
     Checks,

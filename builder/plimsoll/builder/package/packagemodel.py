@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from plimsoll.api.image import Text
+from plimsoll.api.scalars import Text
 from plimsoll.builder.package.cpe import Cpe
 from plimsoll.builder.package.section import Section, Strings
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ConfigDict
 
 from plimsoll.api import base
-from plimsoll.api.image import Text
+from plimsoll.api.scalars import Text
 
 
 def _dashed(name: str) -> str:

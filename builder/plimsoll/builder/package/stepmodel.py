@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from plimsoll.api.image import Text
+from plimsoll.api.scalars import Text
 from plimsoll.builder.package.section import Section, Strings
 
 _HEX = {"expected-sha256": 64, "expected-sha512": 128, "expected-commit": 40}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from plimsoll.api.image import Text
+from plimsoll.api.scalars import Text
 from plimsoll.builder.package.section import Section
 
 
