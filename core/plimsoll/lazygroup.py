@@ -39,6 +39,20 @@ class LazyGroup(click.Group):
             raise TypeError(f"{self.table[cmd_name][0]} is no click command")
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """See ``click.Group.resolve_command``; an unknown name is answered with near ones."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib  # noqa: PLC0415  (rarely needed)
+
+            near = " or ".join(map(repr, difflib.get_close_matches(args[0], self.table)))
+            if not near:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean {near}?", ctx) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table of commands without importing any."""
         del ctx

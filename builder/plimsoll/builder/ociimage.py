@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 CREATED = "org.opencontainers.image.created"
 AUTHOR = "plimsoll"
+#: The last second that RFC 3339 can write: 9999-12-31T23:59:59Z.
+_LAST_TIME = 253_402_300_799
 _ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/bin:/usr/sbin:/sbin:/bin",
     "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt",
@@ -89,16 +92,27 @@ def creation_time(build_times: Iterable[int], build_date: int = 0) -> int:
         build_date: the least it may be.
 
     Raises:
-        EntrypointError: ``SOURCE_DATE_EPOCH`` is no number.
+        EntrypointError: ``SOURCE_DATE_EPOCH`` is no time.
     """
-    fixed = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if not fixed:
-        return max([build_date, *build_times], default=0)
-    if not fixed.isdecimal():
+    fixed = fixed_time()
+    return max([build_date, *build_times], default=0) if fixed is None else fixed
+
+
+def fixed_time() -> int | None:
+    """``SOURCE_DATE_EPOCH``, if it is set to something.
+
+    Raises:
+        EntrypointError: it is no time.
+    """
+    text = os.environ.get("SOURCE_DATE_EPOCH", "").strip()
+    if not text:
+        return None
+    if not re.fullmatch("[0-9]{1,12}", text) or int(text) > _LAST_TIME:
         raise EntrypointError(
-            f"SOURCE_DATE_EPOCH is {fixed!r}", hint="set it to seconds since 1970, or unset it"
+            f"SOURCE_DATE_EPOCH is {text[:40]!r}",
+            hint="set it to seconds since 1970, or unset it",
         )
-    return int(fixed)
+    return int(text)
 
 
 def image_config(  # noqa: PLR0913  (what goes into it)

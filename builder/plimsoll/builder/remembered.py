@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from plimsoll.builder.layer import Layer
-from plimsoll.builder.ociimage import ArchImage, creation_time
+from plimsoll.builder.ociimage import ArchImage, fixed_time
 from plimsoll.builder.store import storage_errors
 from plimsoll.builder.stored import Stored
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 KIND = "images"
 #: Part of every key under which finished images are remembered: what the engine makes of the
 #: same input changes with it.
-OUTPUT_FORMAT = 4
+OUTPUT_FORMAT = 5
 
 
 def image_key(  # noqa: PLR0913, PLR0917  (everything that an image is made from)
@@ -48,7 +48,7 @@ def image_key(  # noqa: PLR0913, PLR0917  (everything that an image is made from
         dict(sorted(notes.items())),
         settings.compat,
         settings.build_date,
-        creation_time([]),
+        fixed_time(),
         *([base.digest] if (base := lock.base(arch)) else []),
     ]
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from plimsoll import outfile
 from plimsoll.builder.store import storage_errors
 
 if TYPE_CHECKING:
@@ -62,4 +63,4 @@ def write_sboms(
         for form in formats:
             for slug, document in documents.items():
                 path = folder / f"sbom-{slug}{_SUFFIXES[form]}"
-                path.write_bytes(in_format(document, form))
+                outfile.write(path, in_format(document, form))

@@ -87,10 +87,16 @@ def storage_errors(what: str) -> Iterator[None]:
                 hint="free some space, or point --cache-dir (PLIMSOLL_CACHE_DIR) and the output "
                 "to a larger disk; nothing incomplete was kept",
             ) from error
-        place = f" {error.filename}" if error.filename else ""
+        named = error.filename and str(error.filename) not in what
+        place = f" {error.filename}:" if named else ""
+        access = (
+            "it exists and may be read"
+            if what.startswith("reading")
+            else ("the folder exists and may be written to")
+        )
         raise StorageError(
-            f"cannot go on while {what}:{place}: {error.strerror or error}",
-            hint="check that the folder exists and may be written to",
+            f"cannot go on while {what}:{place} {error.strerror or error}",
+            hint=f"check that {access}",
         ) from error
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
+from typing import Any
 
 import click
 
-from plimsoll.builder.cli.imagecommand import log_level_option, workdir_option
+from plimsoll.builder.cli.imagecommand import log_level, log_level_option, workdir_option
 from plimsoll.errors import Error
 from plimsoll.lazygroup import LazyGroup
 
@@ -67,9 +70,26 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-@click.group(
-    cls=LazyGroup, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
-)
+class InterruptedByUserError(Exception):
+    """Ctrl-C."""
+
+
+class Root(LazyGroup):
+    """All commands."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """See ``click.Group.invoke``, which would make exit status 1 of Ctrl-C.
+
+        Raises:
+            InterruptedByUserError: instead of ``KeyboardInterrupt``.
+        """
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, click.Abort):
+            raise InterruptedByUserError from None
+
+
+@click.group(cls=Root, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="plimsoll")
 @workdir_option
 @log_level_option
@@ -78,12 +98,33 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; an ``Error`` becomes one readable line and exit status 1."""
+    """Run the command line.
+
+    An error becomes one readable line and exit status 1, Ctrl-C exit status 130.
+    """
+    # A program that was started without them has streams all the same.
+    if sys.stdout is None or sys.stderr is None:
+        nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  (to the end)
+        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # What a terminal's character set lacks ends no program.
+            stream.reconfigure(errors="backslashreplace")
     try:
         cli(standalone_mode=True)
+    except InterruptedByUserError:
+        click.echo("\ninterrupted", err=True)
+        # Everything is put away; after a second Ctrl-C nothing waits for threads that still work.
+        os._exit(130)
     except Error as error:
         click.secho(f"error: {error.message}", fg="red", err=True)
         hint = error.hint or ("try again: this may pass by itself" if error.retryable else None)
         if hint:
             click.secho(f"  hint: {hint}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        if log_level() == "debug":
+            raise
+        place = f" {error.filename}:" if error.filename else ""
+        click.secho(f"error: cannot go on:{place} {error.strerror or error}", fg="red", err=True)
         sys.exit(1)

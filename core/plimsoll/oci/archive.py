@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import secrets
 import tarfile
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from plimsoll.errors import write_advice
 from plimsoll.oci.errors import LayoutError
 from plimsoll.oci.layout import MARKER, REF_NAME
 from plimsoll.oci.model import Descriptor, Index, Manifest
 from plimsoll.oci.strictjson import dump
+from plimsoll.outfile import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,23 +61,24 @@ def write_archive(layout: Layout, images: Sequence[Tagged], path: Path) -> None:
         for name in image.names
     ]
     docker = [entry for image in images for entry in _docker_entries(layout, image)]
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with tarfile.open(part, "w", format=tarfile.PAX_FORMAT) as tar:
+        with replacing(path) as file, _tar(file) as tar:
             _add(tar, "oci-layout", MARKER)
             _add(tar, "index.json", Index(manifests=tuple(members)).to_bytes())
             _add(tar, "manifest.json", dump(docker))
             for algorithm in ("sha256", "sha512"):
                 _add_blobs(tar, layout, [d for d in blobs if d.startswith(algorithm)])
-        part.replace(path)
     except OSError as error:
         raise LayoutError(
             f"cannot write {path}: {error.strerror or error}",
             hint=write_advice(error),
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+
+
+def _tar(file: IO[bytes]) -> tarfile.TarFile:
+    if file.seekable():
+        return tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT)
+    return tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT)
 
 
 def _docker_entries(layout: Layout, image: Tagged) -> list[dict[str, object]]:

@@ -65,7 +65,7 @@ def _again(target: Target, key: str, options: dict[str, Any]) -> bool:
 @click.option(
     "--image-refs",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the references of the index and of every image to this file.",
+    help="Write the references to this file, with digests: of every image, then of the index.",
 )
 @click.option(
     "--local",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from plimsoll import outfile
 from plimsoll.builder import unchanged
 from plimsoll.builder.cli.options import Inputs, read_inputs
 from plimsoll.builder.cli.registry import open_registry
@@ -138,8 +139,8 @@ async def _publish(
         document = index_document(images, name, digest)
         write_sboms(options["sbom_path"], images, document, options["sbom_formats"])
     if options["image_refs"]:
-        lines = [f"{name}@{digest}", *(f"{name}@{x.descriptor.digest}" for x in images)]
+        digests = [*(x.descriptor.digest for x in images), digest]
         with storage_errors(f"writing {options['image_refs']}"):
-            options["image_refs"].write_text("".join(f"{line}\n" for line in lines))
+            outfile.write(options["image_refs"], "".join(f"{name}@{d}\n" for d in digests).encode())
     report.say(f"pushed {', '.join(map(str, references))} in {report.seconds:.1f} s")
     click.echo(json.dumps(summary(images, digest)) if inputs.as_json else f"{name}@{digest}")

@@ -55,8 +55,10 @@ def diff(  # noqa: PLR0913  (one argument per option)
     found = difference(*asyncio.run(run()))
     if form == "json":
         click.echo(json.dumps(found.to_dict(), indent=2))
+    elif form == "html":
+        click.echo(diffrender.html(found).encode(), nl=False)
     else:
-        click.echo(diffrender.html(found) if form == "html" else diffrender.text(found))
+        click.echo(diffrender.text(found))
     if exit_code and found:
         raise SystemExit(1)
 

@@ -17,6 +17,7 @@ from plimsoll.builder.cli.options import config_options, read_inputs
 from plimsoll.builder.cli.report import Report
 from plimsoll.builder.engine import Engine
 from plimsoll.builder.locking import complete
+from plimsoll.builder.logins import Logins
 from plimsoll.builder.store import storage_errors
 from plimsoll.errors import visible
 
@@ -150,6 +151,6 @@ def show_config(config: Path, **options: Any) -> None:
     from plimsoll import yaml12  # noqa: PLC0415  (start-up time)
 
     inputs = read_inputs(config, options)
-    value = json.loads(record.dump(inputs.config))
+    value = json.loads(record.dump(Logins({}).strip_config(inputs.config)))
     text = json.dumps(value, ensure_ascii=False) + "\n" if inputs.as_json else yaml12.dump(value)
-    click.echo(text, nl=False)
+    click.echo(text.encode(), nl=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from base64 import b64decode
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from plimsoll.builder.cli.imagecommand import log_level_option, workdir_option
+from plimsoll.builder.cli.values import Size, paths, sbom_formats, separated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,32 +25,6 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
-
-
-def sbom_formats(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Formats, each once."""
-    names = tuple(dict.fromkeys(name for text in values for name in text.split(",") if name))
-    for name in names:
-        if name not in {"spdx", "cyclonedx"}:
-            raise click.BadParameter(f"{name!r} is no format: use spdx or cyclonedx")
-    return names
-
-
-class Size(click.ParamType[int]):
-    """A number of bytes with an optional unit."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read ``300MiB``, ``8G``, ``4096``."""
-        if isinstance(value, int):
-            return value
-        match = re.fullmatch(r"([0-9]+)([KMG]i?)?B?", str(value))
-        if match is None:
-            self.fail(f"{value!r} is no size: write 300MiB, 8GiB or 4096", param, ctx)
-        return int(match[1]) * _UNITS[match[2] or ""]
-
 
 _CONFIG_OPTIONS = (
     click.option(
@@ -60,20 +34,32 @@ _CONFIG_OPTIONS = (
         help="Architectures, separated by commas or given several times; 'host' or 'all'. "
         "Default: what the configuration says.",
     ),
-    click.option("-k", "--keyring-append", multiple=True, help="Another key (path or URL)."),
-    click.option("-r", "--repository-append", multiple=True, help="Another repository."),
+    click.option(
+        "-k",
+        "--keyring-append",
+        multiple=True,
+        callback=separated,
+        help="Another key (path or URL).",
+    ),
+    click.option(
+        "-r", "--repository-append", multiple=True, callback=separated, help="Another repository."
+    ),
     click.option(
         "-b",
         "--build-repository-append",
         multiple=True,
+        callback=separated,
         help="Another repository for the build only; the image does not mention it.",
     ),
-    click.option("-p", "--package-append", multiple=True, help="Another package."),
+    click.option(
+        "-p", "--package-append", multiple=True, callback=separated, help="Another package."
+    ),
     click.option(
         "--include-paths",
         multiple=True,
-        type=click.Path(path_type=Path),
-        help="Folders to look in for included files.",
+        callback=paths,
+        metavar="FOLDER",
+        help="Folders to look in for CONFIG and the files it includes, after the current one.",
     ),
     click.option(
         "--cache-dir",
@@ -131,7 +117,11 @@ _CONFIG_OPTIONS = (
 
 _BUILD_OPTIONS = (
     click.option(
-        "--annotations", multiple=True, metavar="KEY:VALUE", help="Another annotation and label."
+        "--annotations",
+        multiple=True,
+        callback=separated,
+        metavar="KEY:VALUE",
+        help="Another annotation and label.",
     ),
     click.option(
         "--build-date",
@@ -289,7 +279,12 @@ def _annotations(items: tuple[str, ...]) -> dict[str, str]:
     for item in items:
         key, colon, value = item.partition(":")
         if not colon or not key:
-            raise click.BadParameter(f"{item!r} is no KEY:VALUE", param_hint="--annotations")
+            raise click.BadParameter(
+                f"{item!r} is no KEY:VALUE; put quotes around one with a comma: '\"KEY:a, b\"'",
+                param_hint="--annotations",
+            )
+        if key in found:
+            raise click.BadParameter(f"{key!r} comes twice", param_hint="--annotations")
         found[key] = value
     return found
 

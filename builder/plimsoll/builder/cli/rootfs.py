@@ -16,6 +16,7 @@ from plimsoll.builder.cli.report import Report, human
 from plimsoll.builder.engine import Engine
 from plimsoll.builder.sbomfiles import write_sboms
 from plimsoll.builder.store import storage_errors
+from plimsoll.outfile import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,11 +37,11 @@ _BUILD_ARCH = click.option(
 def build_minirootfs(config: Path, output: Path, **options: Any) -> None:
     """Build the file tree that CONFIG describes into OUTPUT, a .tar.gz (or .tar) file."""
 
-    def write(layer: Layer, part: Path) -> None:
+    def write(layer: Layer, file: IO[bytes]) -> None:
         if output.suffix != ".tar":
-            layer.write_to(part)
+            file.writelines(layer.chunks())
             return
-        with layer_stream(layer) as stream, part.open("wb") as file:
+        with layer_stream(layer) as stream:
             while piece := stream.read(1 << 20):
                 file.write(piece)
 
@@ -61,16 +62,13 @@ def build_cpio(config: Path, output: Path, **options: Any) -> None:
     from plimsoll.builder.cpio import cpio_of, linked_names  # noqa: PLC0415  (start-up time)
     from plimsoll.builder.gzipfile import gzip_writer  # noqa: PLC0415
 
-    def write(layer: Layer, part: Path) -> None:
+    def write(layer: Layer, file: IO[bytes]) -> None:
         with layer_stream(layer) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
             linked = linked_names(tar)
         with contextlib.ExitStack() as stack:
             stream = stack.enter_context(layer_stream(layer))
             tar = stack.enter_context(tarfile.open(fileobj=stream, mode="r|"))
-            file = stack.enter_context(part.open("wb"))
-            target: IO[bytes] = file
-            if output.suffix == ".gz":
-                target = stack.enter_context(gzip_writer(file))
+            target = stack.enter_context(gzip_writer(file)) if output.suffix == ".gz" else file
             for piece in cpio_of(tar, linked):
                 target.write(piece)
 
@@ -86,7 +84,10 @@ def _make(config: Path, output: Path, options: dict[str, Any], write: Any) -> No
     # One tree is one layer, whatever the image of this configuration has.
     single = inputs.config.model_copy(update={"layering": None})
     report = Report(inputs.progress)
-    part = output.with_name(f".{output.name}.part")
+
+    def keep(layer: Layer) -> None:
+        with storage_errors(f"writing {output}"), replacing(output) as file:
+            write(layer, file)
 
     async def run() -> None:
         async with Engine(inputs.settings, report.events) as engine:
@@ -99,19 +100,13 @@ def _make(config: Path, output: Path, options: dict[str, Any], write: Any) -> No
                 image = await engine.build(
                     single, lock, inputs.archs[0], annotations=inputs.annotations
                 )
-                with storage_errors(f"writing {output}"):
-                    await asyncio.to_thread(write, image.layers[0], part)
-                    part.replace(output)
-                    if options["sbom"] and options["sbom_path"]:
-                        formats = options["sbom_formats"]
-                        write_sboms(options["sbom_path"], [image], b"", formats)
+                await asyncio.to_thread(keep, image.layers[0])
+                if options["sbom"] and options["sbom_path"]:
+                    write_sboms(options["sbom_path"], [image], b"", options["sbom_formats"])
 
             await engine.repairing(once)
 
-    try:
-        asyncio.run(run())
-    finally:
-        part.unlink(missing_ok=True)
+    asyncio.run(run())
     report.say(f"wrote {output} ({human(output.stat().st_size)}) in {report.seconds:.1f} s")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from plimsoll import outfile
 from plimsoll.builder.cli.imagecommand import ImageCommand
 from plimsoll.builder.cli.options import config_options, read_inputs
 from plimsoll.builder.cli.registry import insecure_option, open_registry
@@ -52,10 +53,10 @@ def sbom(what: str, form: str, name: str | None, output: Path | None, **options:
         made = _built(Path(what), name or "image", options)
     document = in_format(asyncio.run(made), form)
     if output is None:
-        click.echo(document.decode(), nl=False)
+        click.echo(document, nl=False)
         return
     with storage_errors(f"writing {output}"):
-        output.write_bytes(document)
+        outfile.write(output, document)
 
 
 def is_image(what: str) -> bool:

@@ -48,7 +48,10 @@ class Target:
     def of(cls, reference: Reference, output: Path, options: dict[str, Any]) -> Self:
         """What the command line says."""
         is_folder = output.is_dir()
-        folder = output if is_folder else output.parent
+        folder: Path | None = output if is_folder else output.parent
+        if not is_folder and output.exists() and not output.is_file():
+            # Beside a device or a pipe is no place for files.
+            folder = None
         return cls(
             name=f"{reference.registry}/{reference.repository}",
             tag=reference.tag or "latest",
