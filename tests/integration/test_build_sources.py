@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import gzip
+import io
 import json
+import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from apk_repository import Repository, signing_key
+from command import run
 from plimsoll.api.image import Contents, ImageConfiguration
 from plimsoll.apk.index import IndexSignatureError
 from plimsoll.apk.keys import SigningKey
@@ -374,3 +379,61 @@ def test_tags_of_files():
     assert file_tag("x86_64", "a" * 200).startswith("sha256.")
     assert len({file_tag("a", name) for name in ("x_2B", "x+", "x", "X")}) == 4
     assert json.dumps(file_tag("a", "é.apk")) == '"a.apk._C3_A9.apk"'
+
+
+def _bytes_within(data: bytes) -> Iterator[bytes]:
+    """Everything in an archive, whatever it is packed in."""
+    yield data
+    if data.startswith(b"\x1f\x8b"):
+        yield from _bytes_within(gzip.decompress(data))
+    with contextlib.suppress(tarfile.ReadError), tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        for member in tar:
+            if member.isfile():
+                yield from _bytes_within(tar.extractfile(member).read())
+
+
+async def test_no_command_shows_or_keeps_a_login(repository, tmp_path):
+    """Neither does the log of everything, nor what is said of URLs that are not understood."""
+    secret = SECRET.replace("-", "%2D")
+    file, cache = tmp_path / "image.yaml", tmp_path / "cache"
+    assert repository.key_file.exists()
+    async with served(files(repository.root, f"me:{SECRET}")) as url:
+        place = url.replace("http://", f"http://me:{secret}@")
+
+        def write(packages="app", place=place):
+            lines = [
+                "contents:",
+                f"  repositories: ['{place}']",
+                f"  runtime_repositories: ['{place}/more', '@tag {place}/tagged']",
+                f"  keyring: ['{place}/{repository.key.name}']",
+                f"  packages: [{packages}]",
+                "archs: [amd64]",
+            ]
+            file.write_text("\n".join(lines))
+
+        async def command(name, *arguments, status=0):
+            words = [name, file, *arguments, "--log-level", "debug"]
+            done = await asyncio.to_thread(run, cache, *words, status=status, cwd=tmp_path)
+            return done.stdout + done.stderr
+
+        write()
+        told = [
+            await command("show-config"),
+            await command("show-packages", "--format", "{repository}"),
+            await command("lock"),
+            await command("build", "x:1", tmp_path / "out.tar"),
+        ]
+        write(packages="nothing")
+        told.append(await command("lock", status=1))
+        write(place=place.replace("me:", "m/e:"))
+        told.append(await command("lock", status=1))
+        write(place=place.replace(secret, f"wrong-{secret}"))
+        told.append(await command("show-packages", status=1))
+    assert "401" in told[-1]
+    kept = [tmp_path / "image.lock.json", *tmp_path.glob("*.tar"), *tmp_path.glob("*.spdx.json")]
+    kept += [path for path in cache.rglob("*") if path.is_file()]
+    assert len(kept) > 10
+    secrets = [SECRET, secret, base64.b64encode(f"me:{SECRET}".encode()).decode()]
+    for text in [*(text.encode() for text in told), *(path.read_bytes() for path in kept)]:
+        for data in _bytes_within(text):
+            assert not any(word.encode() in data for word in secrets)

@@ -25,7 +25,11 @@ if TYPE_CHECKING:
     from plimsoll.api.image import ImageConfiguration
     from plimsoll.api.steps import RepositorySource
 
-_URL = re.compile(r"(?P<before>(?:@\S+\s+)?)(?P<url>[A-Za-z][A-Za-z0-9+.-]*://\S.*)", re.DOTALL)
+_URL = re.compile(r"(?P<before>(?:@\S+\s+)?)(?P<url>[A-Za-z][A-Za-z0-9+.-]*://.*)", re.DOTALL)
+#: What looks like a user name and password, behind the end of the host.
+_STRAY_LOGIN = re.compile(r"://[^/?#]*[/?#].*:[^/]*@")
+_UNREADABLE = "a URL of a repository or key cannot be read"
+_QUOTED = "write / ? # @ : in a user name or password as %2F %3F %23 %40 %3A"
 _BASIC = re.compile(
     r"basic:(?P<host>\[[0-9A-Fa-f:.]+\]|[^:]+)(?::(?P<port>[0-9]+)(?=:[^:]*:))?"
     r":(?P<user>[^:]*):(?P<password>.*)"
@@ -103,11 +107,11 @@ class Logins:
             parts = urlsplit(match["url"])
             _ = parts.port
         except ValueError:
-            raise LoginVariableError(
-                "a URL of a repository or key cannot be read",
-                hint="write / ? # @ : in a user name or password as %2F %3F %23 %40 %3A",
-            ) from None
+            raise LoginVariableError(_UNREADABLE, hint=_QUOTED) from None
         login, at, host = parts.netloc.rpartition("@")
+        stray = host.endswith(":") or _STRAY_LOGIN.search(match["url"])
+        if (at and not host) or (not at and stray):
+            raise LoginVariableError(_UNREADABLE, hint=_QUOTED)
         if not at:
             return text
         user, _, password = login.partition(":")
