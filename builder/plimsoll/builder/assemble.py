@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from plimsoll.builder import accounts
 from plimsoll.builder.codec import codec_of
-from plimsoll.builder.compat import compat_layer
+from plimsoll.builder.compat import compat_layers
+from plimsoll.builder.compatcompose import compose_compat
 from plimsoll.builder.compose import compose
 from plimsoll.builder.groups import layer_groups
 from plimsoll.builder.layers import make_layers
@@ -17,6 +18,7 @@ from plimsoll.builder.ociimage import (
     creation_time,
     image_config,
     image_manifest,
+    source_notes,
     timestamp,
 )
 from plimsoll.builder.sbom import Subject, image_sbom
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from plimsoll.builder.compose import Recipe
     from plimsoll.builder.store import Store
+    from plimsoll.builder.tree import Tree
 
 
 def assemble(
@@ -48,21 +51,25 @@ def assemble(
     """
     config, packages = recipe.config, recipe.packages
     codec = codec_of(config.compression)
-    tree = compose(recipe)
+    times = [package.info.build_time for package in packages]
+    if recipe.base:
+        times.append(created_on(recipe.base.config))
+    created = creation_time(times, build_date)
+    tree: Tree
     if recipe.compat:
-        layers = [compat_layer(tree, store, codec)]
+        tree = compose_compat(recipe, created, build_date)
+        layers = compat_layers(tree, config.layering, store, codec)
     else:
+        tree = compose(recipe)
         below = len(tree.packages) - len(packages)
         groups = [
             [number + below for number in group]
             for group in layer_groups([p.info for p in packages], config.layering)
         ]
         layers = make_layers(tree, groups, store, codec)
-    times = [package.info.build_time for package in packages]
-    if recipe.base:
-        times.append(created_on(recipe.base.config))
-    created = creation_time(times, build_date)
     notes = {**recipe.annotations, CREATED: timestamp(created)}
+    if recipe.compat:
+        notes |= source_notes(config.vcs_url)
     if recipe.base:
         named = {BASE_NAME: recipe.base.public_name, BASE_DIGEST: recipe.base.digest}
         notes |= {key: text for key, text in named.items() if text}
@@ -76,6 +83,7 @@ def assemble(
             user=accounts.run_as(tree, config.accounts),
             created=created,
             labels=notes,
+            exact=recipe.compat,
         )
     manifest = image_manifest(document, layers, notes)
     base = (recipe.base.public_name, recipe.base.digest) if recipe.base else None

@@ -25,7 +25,7 @@ class Recipe:
         config: the configuration, its includes resolved.
         annotations: all annotations of the image.
         keys: (name, PEM) of the build's keyring, which the image gets too.
-        compat: make the tree that the reference makes.
+        compat: for ``compose_compat``: the tree that the reference makes.
         base: what the image is built on.
     """
 
@@ -48,29 +48,23 @@ def compose(recipe: Recipe) -> Tree:
     base = recipe.base
     below = [base.others, *base.packages] if base else []
     packages = [*below, *recipe.packages]
-    config = recipe.config if recipe.compat else record.public(recipe.config)
-    tree = Tree(packages, plain=recipe.compat)
+    config = record.public(recipe.config)
+    tree = Tree(packages)
     versions = [f"{p.info.name}={p.info.version}" for p in packages if p.info.name]
     database.add_database(tree, versions, base.folder if base else database.FOLDER)
     rootfs.add_directories(tree)
     rootfs.add_package_settings(
         tree, recipe.arch, config.contents, recipe.keys, keep=base is not None
     )
-    accounts.add_accounts(tree, config.accounts, root=not recipe.compat)
-    if not recipe.compat:
-        sysusers.add_declared(tree)
+    accounts.add_accounts(tree, config.accounts, root=True)
+    sysusers.add_declared(tree)
     locked = record.locked(config, recipe.arch.oci, versions, recipe.annotations)
-    place = record.COMPAT_PATH if recipe.compat else record.PATH
-    tree.write(place, record.dump(locked), 0o444)
-    if not recipe.compat:
-        rootfs.add_os_release(tree)
+    tree.write(record.PATH, record.dump(locked), 0o444)
+    rootfs.add_os_release(tree)
     rootfs.apply_paths(tree, config.paths)
     certificates.add_certificates(tree, config.certificates)
     rootfs.add_runtime_keys(tree, config.contents)
     rootfs.add_services(tree, config.entrypoint)
     rootfs.add_busybox_links(tree)
-    if recipe.compat:
-        rootfs.add_devices(tree)
-    # The reference leaves such folders to the loader.
-    ldcache.add_loader_cache(tree, recipe.arch, hwcaps=not recipe.compat)
+    ldcache.add_loader_cache(tree, recipe.arch)
     return tree

@@ -46,22 +46,31 @@ def record(installed: Installed) -> InstalledPackage:
     return InstalledPackage(index_entry(package), files)
 
 
-def add_database(tree: Tree, world: Sequence[str], folder: str = FOLDER) -> None:
+def add_database(
+    tree: Tree,
+    world: Sequence[str],
+    folder: str = FOLDER,
+    *,
+    exact: bool = False,
+    script_time: int | None = None,
+) -> None:
     """Write ``installed``, ``scripts.tar``, ``triggers``, ``lock`` and ``/etc/apk/world``.
 
     Args:
         tree: the image, with its packages and nothing else yet.
         world: what was asked for, ``name=version`` each.
         folder: where; a base image may have it elsewhere.
+        exact: write records as the reference does.
+        script_time: of all scripts; that of their package where it is not given.
     """
     packages = [installed.package for installed in tree.installed]
     entries = [index_entry(package) for package in packages]
-    text = "".join(record(installed).to_text() for installed in tree.installed)
+    text = "".join(record(installed).to_text(exact=exact) for installed in tree.installed)
     triggers = zip(entries, (p.info.triggers for p in packages), strict=True)
     scripts = zip(entries, (p.scripts for p in packages), strict=True)
     tree.write(f"{folder}/installed", text.encode())
     tree.write(f"{folder}/lock", b"", 0o600)
-    tree.write(f"{folder}/scripts.tar", write_scripts(scripts))
+    tree.write(f"{folder}/scripts.tar", write_scripts(scripts, script_time))
     tree.write(f"{folder}/triggers", write_triggers(triggers).encode())
     tree.write("etc/apk/world", "".join(f"{item}\n" for item in sorted(world)).encode())
     if tree.real("lib", last=True) != "usr/lib" and tree.get("lib/apk") is None:

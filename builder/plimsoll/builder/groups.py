@@ -13,22 +13,20 @@ if TYPE_CHECKING:
     from plimsoll.apk.packageinfo import PackageInfo
 
 
-def layer_groups(packages: Sequence[PackageInfo], layering: Layering | None) -> list[list[int]]:
+def layer_groups(
+    packages: Sequence[PackageInfo], layering: Layering | None, *, exact: bool = False
+) -> list[list[int]]:
     """Package numbers per layer, largest layer first; in each, in install order.
 
     Args:
         packages: in install order.
         layering: how to split; one group where it says nothing.
+        exact: put packages that name no origin into one group, as the reference does.
     """
     everything = list(range(len(packages)))
     if layering is None or not layering.strategy:
         return [everything]
-    group_of = {
-        number: packages[number].origin or packages[number].name
-        if layering.strategy == "origin"
-        else packages[number].name
-        for number in everything
-    }
+    group_of = {number: _kind(packages[number], layering, exact=exact) for number in everything}
     _merge_replacing(packages, group_of)
     groups: dict[str, list[int]] = {}
     for number in everything:
@@ -36,15 +34,21 @@ def layer_groups(packages: Sequence[PackageInfo], layering: Layering | None) -> 
 
     def order(members: list[int]) -> tuple[int, str]:
         return (
-            sum(packages[number].installed_size for number in members),
+            -sum(packages[number].installed_size for number in members),
             max(packages[number].name for number in members),
         )
 
-    ranked = sorted(groups.values(), key=order, reverse=True)
+    ranked = sorted(groups.values(), key=order)
     if len(ranked) <= layering.budget:
         return ranked
     rest = sorted(number for members in ranked[layering.budget - 1 :] for number in members)
     return [*ranked[: layering.budget - 1], rest]
+
+
+def _kind(package: PackageInfo, layering: Layering, *, exact: bool) -> str:
+    if layering.strategy == "origin" and (package.origin or exact):
+        return package.origin
+    return package.name
 
 
 def _merge_replacing(packages: Sequence[PackageInfo], group_of: dict[int, str]) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from plimsoll.builder.tree import Tree
 
 PATH = "etc/ld.so.cache"
-_CONFIG = "etc/ld.so.conf"
+CONFIG = "etc/ld.so.conf"
 _MAGIC = b"glibc-ld.so.cache1.1"
 _EXTENSION_MAGIC = 0xEAA42174
 _WRITER = b"plimsoll"
@@ -79,7 +79,7 @@ def add_loader_cache(tree: Tree, arch: Arch, *, hwcaps: bool = True) -> None:
         arch: its architecture.
         hwcaps: look into ``glibc-hwcaps`` folders too.
     """
-    if tree.resolve(_CONFIG) is None:
+    if tree.resolve(CONFIG) is None:
         return
     abi = _ABIS[arch]
     found: list[Library] = []
@@ -166,7 +166,7 @@ def _rank(name: str) -> tuple[tuple[int, int], ...]:
 def _folders(tree: Tree) -> Iterator[str]:
     """Folders with libraries, each once, those of the configuration first."""
     seen = set()
-    for folder in (*_configured(tree, _CONFIG, [0]), *_SYSTEM):
+    for folder in (*_configured(tree, CONFIG, [0]), *_SYSTEM):
         real = tree.real(folder, last=True)
         node = tree.nodes.get(real)
         if real in seen or node is None or node.kind is not Type.DIRECTORY:
@@ -249,7 +249,7 @@ def _soname(tree: Tree, node: Node, abi: _Abi) -> str | None:
     from plimsoll.builder.sca.elf import ElfError, read_elf  # noqa: PLC0415
 
     try:
-        elf = read_elf(_File(tree, node), sections=False)
+        elf = read_elf(TreeFile(tree, node), sections=False)
     except (ElfError, OverflowError):
         # Whatever is no sound library is nothing for the loader either.
         return None
@@ -260,7 +260,7 @@ def _soname(tree: Tree, node: Node, abi: _Abi) -> str | None:
     return elf.soname if re.fullmatch(r"[^\x00-\x20/\x7f]{1,255}", elf.soname) else ""
 
 
-class _File:
+class TreeFile:
     """A file of a tree, read in parts: libraries may have hundreds of megabytes."""
 
     def __init__(self, tree: Tree, node: Node) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from plimsoll.builder.shellwords import split_words
 from plimsoll.errors import Error
 from plimsoll.oci.model import (
     OCI_CONFIG,
@@ -20,13 +21,17 @@ from plimsoll.oci.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from plimsoll.api.image import ImageConfiguration
     from plimsoll.arch import Arch
     from plimsoll.builder.layer import Layer
 
 CREATED = "org.opencontainers.image.created"
+_TITLE = "org.opencontainers.image.title"
+_VENDOR = "org.opencontainers.image.vendor"
+_SOURCE = "org.opencontainers.image.source"
+_REVISION = "org.opencontainers.image.revision"
 AUTHOR = "plimsoll"
 #: The last second that RFC 3339 can write: 9999-12-31T23:59:59Z.
 _LAST_TIME = 253_402_300_799
@@ -123,6 +128,7 @@ def image_config(  # noqa: PLR0913  (what goes into it)
     user: str,
     created: int,
     labels: Mapping[str, str],
+    exact: bool = False,
 ) -> bytes:
     """The configuration document of one architecture.
 
@@ -133,20 +139,16 @@ def image_config(  # noqa: PLR0913  (what goes into it)
         user: who the container runs as.
         created: seconds since the epoch.
         labels: all labels.
+        exact: split command lines and write comments as the reference does.
 
     Raises:
         EntrypointError: a command line has an open quote.
     """
     when = timestamp(created)
-    comment = " by ".join(
-        filter(
-            None,
-            (
-                labels.get("org.opencontainers.image.title", ""),
-                labels.get("org.opencontainers.image.vendor", ""),
-            ),
-        )
-    )
+    named = [labels[key] for key in (_TITLE, _VENDOR) if key in labels]
+    comment = " by ".join(text for text in named if text or exact)
+    if exact and len(named) != 2:
+        comment = f"This is a {AUTHOR} single-layer image" if len(layers) == 1 else ""
     history = {"author": AUTHOR, "created": when, "created_by": AUTHOR, "comment": comment}
     value: dict[str, Any] = {
         "architecture": arch.architecture,
@@ -155,19 +157,30 @@ def image_config(  # noqa: PLR0913  (what goes into it)
         "history": [{k: v for k, v in history.items() if v} for _ in layers],
         "os": "linux",
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{x.diff_id}" for x in layers]},
-        "config": _runtime(config, user, labels),
+        "config": _runtime(config, user, labels, split_words if exact else shlex.split),
     }
     if arch.variant:
         value["variant"] = arch.variant
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def _runtime(config: ImageConfiguration, user: str, labels: Mapping[str, str]) -> dict[str, Any]:
+def source_notes(vcs_url: str) -> dict[str, str]:
+    """Annotations that the reference makes of ``URL@COMMIT``; it cuts at the first ``@``."""
+    url, at, commit = vcs_url.partition("@")
+    return {_SOURCE: url, _REVISION: commit} if at else {}
+
+
+def _runtime(
+    config: ImageConfiguration,
+    user: str,
+    labels: Mapping[str, str],
+    split: Callable[[str], list[str]],
+) -> dict[str, Any]:
     environment = _ENVIRONMENT | config.environment
     value: dict[str, Any] = {
-        "Cmd": _split(config.cmd, "cmd"),
-        "Entrypoint": _entrypoint(config),
-        "Env": [f"{key}={environment[key]}" for key in sorted(environment)],
+        "Cmd": _split(split, config.cmd, "cmd"),
+        "Entrypoint": _entrypoint(config, split),
+        "Env": sorted(f"{key}={value}" for key, value in environment.items()),
         "Labels": dict(sorted(labels.items())),
         "User": user,
         "Volumes": {path: {} for path in sorted(config.volumes)},
@@ -188,7 +201,7 @@ def _healthcheck(config: ImageConfiguration) -> dict[str, Any]:
     test = (
         ["CMD-SHELL", check.shell_fragment]
         if check.shell_fragment
-        else ["CMD", *_split(check.command, "healthcheck.command")]
+        else ["CMD", *_split(shlex.split, check.command, "healthcheck.command")]
     )
     times = {
         "Interval": check.interval,
@@ -205,18 +218,18 @@ def _healthcheck(config: ImageConfiguration) -> dict[str, Any]:
     }
 
 
-def _entrypoint(config: ImageConfiguration) -> list[str]:
+def _entrypoint(config: ImageConfiguration, split: Callable[[str], list[str]]) -> list[str]:
     entrypoint = config.entrypoint
     if entrypoint.type == "service-bundle":
         return ["/bin/s6-svscan", "/sv"]
     if entrypoint.shell_fragment:
         return ["/bin/sh", "-c", entrypoint.shell_fragment]
-    return _split(entrypoint.command, "entrypoint.command")
+    return _split(split, entrypoint.command, "entrypoint.command")
 
 
-def _split(text: str, where: str) -> list[str]:
+def _split(split: Callable[[str], list[str]], text: str, where: str) -> list[str]:
     try:
-        return shlex.split(text)
+        return split(text)
     except ValueError as error:
         raise EntrypointError(
             f"{where}: {text!r} cannot be split: {error}", hint="close the quote"

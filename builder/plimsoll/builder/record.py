@@ -28,6 +28,7 @@ _ORDER = (
     "annotations",
     "volumes",
     "layering",
+    "compression",
     "certificates",
 )
 _CONTENTS = (
@@ -39,6 +40,8 @@ _CONTENTS = (
     "runtime_keyring",
     "baseimage",
 )
+
+_HTML = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
 
 def locked(
@@ -74,15 +77,25 @@ def public(config: ImageConfiguration) -> ImageConfiguration:
     return config.model_copy(update={"contents": contents.model_copy(update=update)})
 
 
-def dump(config: ImageConfiguration) -> bytes:
-    """The record as compact JSON: what was set, in a fixed order."""
+def dump(config: ImageConfiguration, *, exact: bool = False) -> bytes:
+    """The record as compact JSON: what was set, in a fixed order.
+
+    Args:
+        config: the configuration.
+        exact: write it as Go's encoder does, which takes care of HTML and leaves no section out.
+    """
     values = config.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     values["contents"] = {
         key: values["contents"][key] for key in _CONTENTS if key in values.get("contents", {})
     }
     values.setdefault("accounts", {})
+    if exact:
+        values.setdefault("entrypoint", {})
+    if services := values.get("entrypoint", {}).get("services"):
+        values["entrypoint"]["services"] = dict(sorted(services.items()))
     for name in ("environment", "annotations"):
         if name in values:
             values[name] = dict(sorted(values[name].items()))
     ordered: dict[str, Any] = {key: values[key] for key in _ORDER if key in values}
-    return (json.dumps(ordered, separators=(",", ":"), ensure_ascii=False) + "\n").encode()
+    text = json.dumps(ordered, separators=(",", ":"), ensure_ascii=False) + "\n"
+    return (text.translate(_HTML) if exact else text).encode()

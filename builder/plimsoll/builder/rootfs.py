@@ -59,7 +59,6 @@ def add_package_settings(
     keys: Iterable[tuple[str, str]],
     *,
     keep: bool = False,
-    in_order: bool = True,
 ) -> None:
     """What ``apk`` needs to go on in a running container: arch, repositories, keys.
 
@@ -69,7 +68,6 @@ def add_package_settings(
         contents: repositories.
         keys: (name, PEM) of the build's keyring.
         keep: the repositories that a base image names there.
-        in_order: name repositories in the configuration's order; else sorted.
     """
     tree.write("etc/apk/arch", f"{arch.apk}\n".encode())
     repositories = [
@@ -77,12 +75,16 @@ def add_package_settings(
         *contents.repositories,
         *contents.runtime_repositories,
     ]
-    # apk cannot read what lies in a registry; a PackageRepo has an HTTP view for that.
-    lines = dict.fromkeys(text.strip().rstrip("/") for text in repositories if "oci://" not in text)
-    ordered = lines if in_order else sorted(lines)
-    tree.write("etc/apk/repositories", "".join(f"{line}\n" for line in ordered).encode())
+    write_repositories(tree, repositories)
     for name, pem in keys:
         tree.write(f"etc/apk/keys/{name}", pem.encode())
+
+
+def write_repositories(tree: Tree, repositories: Iterable[str]) -> None:
+    """Write ``/etc/apk/repositories``."""
+    # apk cannot read what lies in a registry; a PackageRepo has an HTTP view for that.
+    lines = dict.fromkeys(text.strip().rstrip("/") for text in repositories if "oci://" not in text)
+    tree.write("etc/apk/repositories", "".join(f"{line}\n" for line in lines).encode())
 
 
 def _repositories(tree: Tree, *, keep: bool) -> list[str]:

@@ -28,16 +28,13 @@ class Tree:
 
     Args:
         packages: in install order.
-        plain: as the reference does, everything belongs to root and directories have neither
-            setgid nor sticky bits.
 
     Raises:
         FileConflictError: naming both packages and the path.
     """
 
-    def __init__(self, packages: Sequence[CachedPackage], *, plain: bool = False) -> None:
-        self._plain = plain
-        self.nodes: dict[str, Node] = {}
+    def __init__(self, packages: Sequence[CachedPackage]) -> None:
+        self.nodes = self._first()
         self.packages = [Installed(package) for package in packages]
         self._links = self._directory_links(packages)
         for number, installed in enumerate(self.packages):
@@ -218,6 +215,10 @@ class Tree:
 
     # -- packages -----------------------------------------------------------------------------
 
+    def _first(self) -> dict[str, Node]:
+        """What is there before any package."""
+        return {}
+
     @staticmethod
     def _directory_links(packages: Iterable[CachedPackage]) -> dict[str, str]:
         """Links that some package uses as a directory: literal path → real path."""
@@ -269,9 +270,6 @@ class Tree:
             path, kind, entry.mode, entry.uid, entry.gid, entry.mtime, entry.link,
             package=number, entry=entry,
         )  # fmt: skip
-        if self._plain:
-            node.uid = node.gid = 0
-            node.mode &= 0o777 if kind is Type.DIRECTORY else 0o7777
         if kind is Type.DIRECTORY:
             self._add_directory(node, literal=path == entry.path)
             return

@@ -61,11 +61,15 @@ class InstalledPackage:
     entry: IndexEntry
     files: tuple[InstalledFile, ...] = ()
 
-    def to_text(self) -> str:
+    def to_text(self, *, exact: bool = False) -> str:
         """The record with the blank line that ends it; files are put in order.
 
         Empty fields are written, an empty ``install_if`` as ``[]``, as the tools do that images
         with such a database come from.
+
+        Args:
+            exact: put brackets around every ``install_if``, as those tools do; ``apk`` does not
+                read that.
 
         Raises:
             InstalledFormatError: a field or a path holds a line break.
@@ -84,7 +88,9 @@ class InstalledPackage:
             f"p:{' '.join(entry.provides)}",
             *([f"r:{' '.join(entry.replaces)}"] if entry.replaces else []),
             f"c:{entry.commit}",
-            f"i:{' '.join(entry.install_if) or '[]'}",
+            f"i:[{' '.join(entry.install_if)}]"
+            if exact or not entry.install_if
+            else f"i:{' '.join(entry.install_if)}",
             f"t:{entry.build_time}",
             f"S:{entry.size}",
             f"I:{entry.installed_size}",
@@ -123,8 +129,15 @@ def parse_permissions(text: str) -> tuple[int, int, int]:
     return int(match[1]), int(match[2]), int(match[3], 8)
 
 
-def write_scripts(packages: Iterable[tuple[IndexEntry, Mapping[str, bytes]]]) -> bytes:
-    """``scripts.tar``: every package's scripts (``.post-install`` → content), in their order."""
+def write_scripts(
+    packages: Iterable[tuple[IndexEntry, Mapping[str, bytes]]], mtime: int | None = None
+) -> bytes:
+    """``scripts.tar``: every package's scripts (``.post-install`` → content), in their order.
+
+    Args:
+        packages: with their scripts.
+        mtime: of all; the build time of their package where it is not given.
+    """
     out = bytearray()
     for entry, scripts in packages:
         for script, content in scripts.items():
@@ -133,7 +146,7 @@ def write_scripts(packages: Iterable[tuple[IndexEntry, Mapping[str, bytes]]]) ->
                 type=Type.FILE,
                 mode=0o755,
                 size=len(content),
-                mtime=entry.build_time,
+                mtime=entry.build_time if mtime is None else mtime,
                 uname="root",
                 gname="root",
             )
@@ -213,7 +226,8 @@ def _record(record: str, source: str) -> InstalledPackage:
         elif letter in fields:
             raise _bad(source, record, f"two {letter}: lines")
         else:
-            fields[letter] = "" if (letter, value) == ("i", "[]") else value
+            bracketed = letter == "i" and value.startswith("[") and value.endswith("]")
+            fields[letter] = value[1:-1] if bracketed else value
     return InstalledPackage(parse_fields(fields, source, record.encode()), tuple(files))
 
 

@@ -73,7 +73,7 @@ class Header:
     Attributes:
         name: as written, but without a leading ``./`` and a trailing ``/``.
         mode: permission bits, 0o7777 at most.
-        mtime: seconds since the epoch, fractions cut.
+        mtime: seconds since the epoch; fractions are rounded.
         linkname: target of a symbolic or hard link, as written.
         pax: extended attributes of this entry, without those that became fields.
     """
@@ -337,7 +337,8 @@ class TarReader:
         match = pattern.fullmatch(value)
         if match is None:
             raise self.error(f"has the pax record {key}={value[:40]!r}")
-        setattr(header, attribute, int(match[1]))
+        up = key == "mtime" and match[2] and match[2] >= b"5"
+        setattr(header, attribute, int(match[1]) + bool(up))
 
 
 def _sum(block: bytes) -> int:
@@ -346,7 +347,7 @@ def _sum(block: bytes) -> int:
 
 
 _DECIMAL = re.compile(rb"([0-9]{1,18})")
-_TIME = re.compile(rb"([0-9]{1,18})(?:\.[0-9]*)?")
+_TIME = re.compile(rb"([0-9]{1,18})(?:\.([0-9]?)[0-9]*)?")
 #: Pax record → field of the header, and the form of a number.
 _FIELDS: dict[str, tuple[str, re.Pattern[bytes] | None]] = {
     "path": ("name", None),

@@ -37,6 +37,8 @@ def encode_header(header: Header) -> bytes:
     if records.keys() == {"path"} and header.name.isascii() and (split := _split(name)):
         prefix, name = split
         del records["path"]
+    elif "path" in records:
+        name = _short(name)
     block = _block(
         name,
         header.type.value,
@@ -112,6 +114,12 @@ def _extension(name: str, records: Mapping[str, bytes]) -> bytes:
     short = _ascii(raw.encode())[:100].rstrip(b"/")
     block = _block(short, b"x", (0, 0, 0, len(content), 0), plain=True)
     return block + content + padding(len(content))
+
+
+def _short(name: bytes) -> bytes:
+    """What fits of a name that a pax record holds; a slash at its end would mean a directory."""
+    start = _ascii(name)[:100]
+    return start.rstrip(b"/") if len(start) == 100 else start
 
 
 def _split(name: bytes) -> tuple[bytes, bytes] | None:

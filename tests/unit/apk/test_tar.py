@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from apk_files import file, node, tar
 from plimsoll.apk.tarfmt import Header, TarError, TarReader, Type
-from plimsoll.apk.tarwrite import encode_header, pax_records
+from plimsoll.apk.tarwrite import END, encode_header, pax_records
 
 parts = st.text(
     st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/"), min_size=1, max_size=60
@@ -204,3 +204,18 @@ def test_names_that_no_header_holds():
     long = "n" * 5000
     with pytest.raises(TarError, match="more than 4096"):
         headers(tar(node(long, Type.DIRECTORY)))
+
+
+def test_a_name_that_is_cut_does_not_look_like_a_directory():
+    """Where a pax record has the name, the field does not end in a slash."""
+    name = "b" * 99 + "/" + "c" * 120
+    assert encode_header(Header(name, Type.FILE))[-512:][:100] == b"b" * 99 + b"\0"
+
+
+def test_fractions_of_seconds_are_rounded():
+    def mtime(text):
+        header = Header("f", Type.FILE, pax={"mtime": text})
+        (entry,) = TarReader([encode_header(header) + END], "t")
+        return entry.header.mtime
+
+    assert [mtime(t) for t in (b"10", b"10.4999", b"10.5", b"10.")] == [10, 10, 11, 10]
