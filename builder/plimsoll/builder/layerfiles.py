@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import tarfile
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, cast
 
 import zstandard
 from isal import isal_zlib
 
+from plimsoll.apk.tarfmt import TarError, Type
 from plimsoll.builder.gzipfile import gzip_reader
 from plimsoll.builder.imagesource import ImageSourceError
+from plimsoll.builder.layertar import LayerReader
+from plimsoll.oci.digest import digest_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from plimsoll.apk.tarfmt import Entry, Header
     from plimsoll.builder.imagesource import ImageSource
 
 #: Where the database of installed packages may be; the first one there counts.
@@ -34,16 +37,18 @@ BROKEN: tuple[type[Exception], ...] = (
     cast("type[Exception]", isal_zlib.IsalError),
     zstandard.ZstdError,
 )
-_UNREADABLE: tuple[type[Exception], ...] = (tarfile.TarError, OSError, *BROKEN)
+_UNREADABLE: tuple[type[Exception], ...] = (TarError, OSError, *BROKEN)
 _MAX_KEPT = 1 << 30
 _MAX_FILES = 2_000_000
+#: Characters in the names and link targets of all files together.
+_MAX_NAMES = 128 << 20
 _MAX_INFLATED = 64 << 30
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _READ = 1 << 20
 _KINDS = {
-    tarfile.DIRTYPE: "directory", tarfile.SYMTYPE: "link", tarfile.CHRTYPE: "device",
-    tarfile.BLKTYPE: "device", tarfile.FIFOTYPE: "pipe",
+    Type.DIRECTORY: "directory", Type.SYMLINK: "link", Type.CHARACTER_DEVICE: "device",
+    Type.BLOCK_DEVICE: "device", Type.FIFO: "pipe",
 }  # fmt: skip
 
 
@@ -89,6 +94,7 @@ class LayerFiles:
     contents: dict[str, bytes] = field(default_factory=dict)
     _layers: int = 0
     _kept: int = 0
+    _named: int = 0
 
     def add(self, file: IO[bytes], digest: str) -> None:
         """Lay one layer over what is known. Blocks.
@@ -100,18 +106,25 @@ class LayerFiles:
         Raises:
             ImageSourceError: it is no readable tar, or holds too much.
         """
+        layer = _Layer()
         inflated = 0
+        reader = LayerReader(_pieces(inflated_stream(file)), "it")
         try:
-            with tarfile.open(fileobj=inflated_stream(file), mode="r|") as tar:
-                for item in tar:
-                    inflated += item.size
-                    if inflated > _MAX_INFLATED or len(self.files) > _MAX_FILES:
-                        raise ImageSourceError(f"layer {digest} of {self.name} holds too much")
-                    self._add(tar, item)
+            for entry in reader:
+                inflated += entry.header.size
+                self._named += len(entry.header.name) + len(entry.header.linkname)
+                if (
+                    inflated > _MAX_INFLATED
+                    or len(self.files) + len(layer.gone) + len(layer.opaque) > _MAX_FILES
+                    or self._named > _MAX_NAMES
+                ):
+                    raise ImageSourceError(f"layer {digest} of {self.name} holds too much")
+                self._add(entry, reader.offset, layer)
         except _UNREADABLE as error:
             raise ImageSourceError(
                 f"layer {digest} of {self.name} is no readable tar: {error}"
             ) from None
+        self._take_away(layer)
         self._layers += 1
 
     def database(self) -> str:
@@ -119,70 +132,101 @@ class LayerFiles:
         data = next((self.contents[path] for path in INSTALLED if path in self.contents), b"")
         return data.decode(errors="replace")
 
-    def _add(self, tar: tarfile.TarFile, item: tarfile.TarInfo) -> None:
-        path = plain_path(item.name)
-        if not path or self._whiteout(path):
+    def _add(self, entry: Entry, offset: int, layer: _Layer) -> None:
+        header = entry.header
+        path = plain_path(header.name)
+        if not path or layer.marks(path):
             return
+        layer.paths.add(path)
         self.contents.pop(path, None)
-        if item.isreg():
-            sha256, sha1 = self._read(tar, item, path)
-            self.files[path] = self._view(item, sha256, sha1)
-        elif item.islnk():
-            target = plain_path(item.linkname)
+        if header.type is Type.FILE:
+            sha256, sha1 = self._read(entry, path)
+            self.files[path] = self._view(header, offset, sha256, sha1)
+        elif header.type is Type.HARDLINK:
+            target = plain_path(header.linkname)
             known = self.files.get(target)
-            self.files[path] = known or self._view(item, item.linkname)
+            self.files[path] = known or self._view(header, offset, header.linkname)
             if target in self.contents:
                 self.contents[path] = self.contents[target]
-        elif item.issym():
-            sha1 = hashlib.sha1(item.linkname.encode(errors="surrogateescape"),
-                                usedforsecurity=False).hexdigest()  # fmt: skip
-            self.files[path] = self._view(item, item.linkname, sha1)
+        elif header.type is Type.SYMLINK:
+            sha1 = hashlib.sha1(header.linkname.encode(), usedforsecurity=False).hexdigest()
+            self.files[path] = self._view(header, offset, header.linkname, sha1)
         else:
-            device = f"{item.devmajor}:{item.devminor}" if item.isdev() else ""
-            self.files[path] = self._view(item, device)
+            kind = _KINDS[header.type]
+            device = f"{header.devmajor}:{header.devminor}" if kind == "device" else ""
+            self.files[path] = self._view(header, offset, device)
 
-    def _read(self, tar: tarfile.TarFile, item: tarfile.TarInfo, path: str) -> tuple[str, str]:
+    def _read(self, entry: Entry, path: str) -> tuple[str, str]:
         sha256, sha1 = hashlib.sha256(), hashlib.sha1(usedforsecurity=False)
-        content = cast("IO[bytes]", tar.extractfile(item))
-        keep = self.wanted(path, item.size) and self._kept + item.size <= _MAX_KEPT
+        size = entry.header.size
+        keep = self.wanted(path, size) and self._kept + size <= _MAX_KEPT
         pieces = []
-        while piece := content.read(_READ):
+        for piece in entry.chunks():
             sha256.update(piece)
             sha1.update(piece)
             if keep:
-                pieces.append(piece)
+                pieces.append(bytes(piece))
         if keep:
-            self._kept += item.size
+            self._kept += size
             self.contents[path] = b"".join(pieces)
         return sha256.hexdigest(), sha1.hexdigest()
 
-    def _view(self, item: tarfile.TarInfo, content: str, sha1: str = "") -> FileView:
+    def _view(self, header: Header, offset: int, content: str, sha1: str = "") -> FileView:
         return FileView(
-            _KINDS.get(item.type, "file"),
-            item.mode & 0o7777,
-            item.uid,
-            item.gid,
-            item.size,
+            _KINDS.get(header.type, "file"),
+            header.mode,
+            header.uid,
+            header.gid,
+            header.size,
             content,
             sha1,
-            int(item.mtime),
+            header.mtime,
             self._layers,
-            item.offset_data,
+            offset,
         )
 
-    def _whiteout(self, path: str) -> bool:
-        """Take away what a layer's marker takes away (image-spec, "Whiteouts")."""
+    def _take_away(self, layer: _Layer) -> None:
+        """Take what a layer's markers, and files in the place of directories, take away."""
+        blocked = {path for path in layer.paths if self.files[path].kind != "directory"}
+        if not (layer.gone or layer.opaque or blocked):
+            return
+        hidden: dict[str, bool] = {"": "" in layer.opaque}
+
+        def hides(folder: str) -> bool:
+            """Whether nothing of the layers below is left in a folder."""
+            chain = []
+            while (known := hidden.get(folder)) is None:
+                chain.append(folder)
+                folder = folder.rpartition("/")[0]
+            for path in reversed(chain):
+                own = path in layer.opaque or path in layer.gone or path in blocked
+                known = hidden[path] = known or own
+            return known
+
+        for path in [p for p in self.files if p not in layer.paths]:
+            if path in layer.gone or hides(path.rpartition("/")[0]):
+                del self.files[path]
+                self.contents.pop(path, None)
+
+
+@dataclass(slots=True)
+class _Layer:
+    """What one layer brings, and what it takes away from those below (image-spec, "Whiteouts")."""
+
+    paths: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
+    opaque: set[str] = field(default_factory=set)
+
+    def marks(self, path: str) -> bool:
+        """Note a marker; whether it is one."""
         parent, _, base = path.rpartition("/")
         if not base.startswith(_WHITEOUT):
             return False
-        prefix = f"{parent}/" if parent else ""
-        gone = prefix if base == _OPAQUE else f"{prefix}{base[len(_WHITEOUT) :]}/"
-        for known in [p for p in self.files if p.startswith(gone) or f"{p}/" == gone]:
-            # Markers speak of the layers below; an opaque one keeps the directory itself.
-            below = self.files[known].layer < self._layers
-            if below and (base != _OPAQUE or known != parent):
-                del self.files[known]
-                self.contents.pop(known, None)
+        if base == _OPAQUE:
+            self.opaque.add(parent)
+        else:
+            name = base.removeprefix(_WHITEOUT)
+            self.gone.add(f"{parent}/{name}" if parent else name)
         return True
 
 
@@ -190,20 +234,34 @@ async def read_layers(image: ImageSource, files: LayerFiles) -> LayerFiles:
     """Add all layers of an image, one at a time.
 
     Raises:
-        ImageSourceError, RegistryError: one cannot be read.
+        ImageSourceError, RegistryError: one cannot be read, or is not what its digest says.
     """
     import asyncio  # noqa: PLC0415  (one use)
 
     for layer in image.manifest.layers:
         async with image.layer(layer) as path:
+            if await asyncio.to_thread(digest_file, path) != layer.digest:
+                raise ImageSourceError(f"layer {layer.digest} of {image.name} is damaged")
             with path.open("rb") as file:
                 await asyncio.to_thread(files.add, file, layer.digest)
     return files
 
 
 def plain_path(name: str) -> str:
-    """A member's name without leading ``./`` or ``/`` and trailing ``/``."""
-    return "/".join(part for part in name.split("/") if part not in {"", "."})
+    """A member's name without leading ``./`` or ``/`` and trailing ``/``.
+
+    Raises:
+        ValueError: it leads out of the root.
+    """
+    parts = [part for part in name.split("/") if part not in {"", "."}]
+    if ".." in parts:
+        raise ValueError(f"it has the path {name[:200]!r}, which leads out of the root")
+    return "/".join(parts)
+
+
+def _pieces(stream: IO[bytes]) -> Iterator[bytes]:
+    while piece := stream.read(_READ):
+        yield piece
 
 
 def inflated_stream(file: IO[bytes]) -> IO[bytes]:
