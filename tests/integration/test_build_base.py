@@ -18,7 +18,9 @@ from spdx_tools.spdx.validation.document_validator import validate_full_spdx_doc
 
 from apk_repository import Repository
 from gotools import tool
+from plimsoll import yaml12
 from plimsoll.apk.installed import parse_installed, read_scripts
+from plimsoll.apk.solver import UnsatisfiableError
 from plimsoll.builder.basecache import BaseImageError
 from plimsoll.builder.lock import LockError
 from plimsoll.builder.node import FileConflictError
@@ -28,8 +30,10 @@ from plimsoll.oci.layout import Layout
 from plimsoll.oci.model import (
     DOCKER_LAYER_GZIP,
     OCI_CONFIG,
+    OCI_INDEX,
     OCI_LAYER,
     OCI_MANIFEST,
+    Index,
     Manifest,
 )
 from registries import crane_registry
@@ -63,6 +67,11 @@ class World:
         self.repository.add("app", {"usr/bin/app": "app"}, depends=("lib",), origin="apps")
         self.repository.add("newer", {"usr/bin/newer": "n"}, depends=("lib>1.5",))
         self.repository.add("thief", {"usr/lib/libx.so": "mine"})
+        self.repository.add("wide", {"usr/bin/wide": "1"}, depends=("lib",))
+        self.repository.add("wide", {"usr/bin/wide": "2"}, version="2.0-r0", depends=("lib>1.5",))
+        self.repository.add("user", {"usr/bin/user": "u"}, depends=("wide",))
+        self.repository.add("narrow", {"usr/bin/narrow": "1"}, depends=("lib<1.5",))
+        self.repository.add("narrow", {"usr/bin/n": "2"}, version="2.0-r0", depends=("lib>1.5",))
         self.repository.write()
         self.folder = tmp / "base"
         self.folder.mkdir()
@@ -324,6 +333,52 @@ def test_files_of_the_base_are_defended(world):
         world.build("out")
 
 
+@pytest.fixture
+def uneven(world):
+    """The base image has another library on arm64."""
+    shutil.rmtree(world.folder)
+    layout = Layout.create(world.folder)
+    manifests = []
+    for arch, version in (("amd64", "1.0-r0"), ("arm64", "2.0-r0")):
+        world.write("base.yaml", f"packages: [lib={version}]")
+        one = world.tmp / arch
+        one.mkdir()
+        world.run("build", "base.yaml", "base:1", str(one), "--arch", arch)
+        shutil.copytree(one / "blobs", world.folder / "blobs", dirs_exist_ok=True)
+        made = Layout.open(one)
+        manifests += made.read_manifest(made.resolve()).manifests
+    index = Index(manifests=tuple(manifests)).to_bytes()
+    layout.name(layout.add_bytes(index, OCI_INDEX), "latest")
+    return world
+
+
+@pytest.mark.parametrize(("wanted", "version"), [("app", "1.0-r0"), ("user", "1.0-r0")])
+def test_base_images_that_differ_between_architectures(uneven, wanted, version):
+    """What comes on top is the same on all, also what only follows from what is asked for."""
+    uneven.on_base(wanted)
+    uneven.run("lock", "image.yaml")
+    contents = json.loads((uneven.tmp / "image.lock.json").read_text())["contents"]
+    assert {(p["architecture"], p["version"]) for p in contents["packages"]} == {
+        ("x86_64", version),
+        ("aarch64", version),
+    }
+    assert [base["packages"][0]["version"] for base in contents["baseimage"]] == [
+        "1.0-r0",
+        "2.0-r0",
+    ]
+    layout, manifest, _ = uneven.build("out")
+    assert f"usr/bin/{wanted}" in files_of(layout, manifest.layers[-1])
+    assert (uneven.tmp / "out/sbom-aarch64.spdx.json").exists()
+
+
+def test_base_images_that_nothing_fits_on_together(uneven):
+    uneven.on_base("narrow")
+    words = "narrow has no version in common: 1.0-r0 for amd64, 2.0-r0 for arm64"
+    with pytest.raises(UnsatisfiableError, match=words):
+        uneven.build("out")
+    uneven.build("one", "--arch", "arm64")
+
+
 def test_a_damaged_base_is_refused(world):
     layout = Layout.open(world.folder)
     manifest = layout.read_manifest(layout.read_manifest(layout.resolve()).manifests[0])
@@ -346,6 +401,6 @@ def test_a_base_image_of_a_registry(world):
         assert [x.digest for x in manifest.layers[:-1]] == [x.digest for x in local.layers[:-1]]
         assert manifest.annotations["org.opencontainers.image.base.name"] == name
         rows = world.run("show-packages", "image.yaml").splitlines()
-        shown = json.loads(world.run("show-config", "image.yaml"))
+        shown = yaml12.load(world.run("show-config", "image.yaml"), "shown").value
         assert shown["contents"]["baseimage"] == {"image": name}
     assert rows == ["lib 1.0-r0", "app 1.0-r0"]

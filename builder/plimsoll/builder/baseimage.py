@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plimsoll.apk.index import Index
-from plimsoll.apk.solver import RepositoryIndex
 from plimsoll.builder.basecache import BaseImageError, keep, load
 from plimsoll.builder.imagesource import open_image
 from plimsoll.builder.lock import LockedBase, LockError
@@ -53,23 +51,13 @@ class BaseImages:
         """The base image of each architecture; none if the configuration names none.
 
         Raises:
-            BaseImageError: it cannot be built on, or its architectures hold different packages.
+            BaseImageError: it cannot be built on.
             Error: it cannot be had.
         """
         base = config.contents.baseimage
         if base is None:
             return {}
-        found = {arch: await self.get(base.image, arch) for arch in archs}
-        packages = {arch: set(_pins(one)) for arch, one in found.items()}
-        first = archs[0]
-        for arch, own in packages.items():
-            if other := sorted(own ^ packages[first]):
-                raise BaseImageError(
-                    f"the base image {base.image} holds other packages for {arch} than for "
-                    f"{first}: {', '.join(other[:5])}",
-                    hint="build one architecture at a time with --arch",
-                )
-        return found
+        return {arch: await self.get(base.image, arch) for arch in archs}
 
     async def locked(self, config: ImageConfiguration, lock: Lock, arch: Arch) -> Base | None:
         """The base image that a lock names, if the configuration has one.
@@ -138,37 +126,9 @@ class BaseImages:
         return known
 
 
-def joined(
-    bases: Mapping[Arch, Base],
-    world: Sequence[str],
-    indexes: Mapping[Arch, Sequence[RepositoryIndex]],
-) -> tuple[list[str], dict[Arch, Sequence[RepositoryIndex]]]:
-    """Request and indexes of a resolution in which the packages of base images take part.
-
-    Each is asked for at the version that it has: it is there and cannot be exchanged.
-    """
-    pins = [pin for base in list(bases.values())[:1] for pin in _pins(base)]
-    return [*world, *pins], {
-        arch: [
-            RepositoryIndex(
-                bases[arch].name,
-                Index.from_entries(bases[arch].entries, source=f"base image {bases[arch].name}"),
-            ),
-            *own,
-        ]
-        if arch in bases
-        else own
-        for arch, own in indexes.items()
-    }
-
-
 def locked_bases(bases: Mapping[Arch, Base]) -> list[LockedBase]:
     """What a lock says of base images."""
     return [
         LockedBase.of(base.name, base.digest, arch, base.entries, is_local=base.is_local)
         for arch, base in bases.items()
     ]
-
-
-def _pins(base: Base) -> list[str]:
-    return [f"{package.info.name}={package.info.version}" for package in base.packages]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from plimsoll.apk.solver import resolve_all
 from plimsoll.arch import Arch
 from plimsoll.builder.assemble import assemble
-from plimsoll.builder.baseimage import BaseImages, joined, locked_bases
+from plimsoll.builder.baseimage import BaseImages, locked_bases
+from plimsoll.builder.baseresolve import resolve_on
 from plimsoll.builder.cache import PackageCache
 from plimsoll.builder.codec import GZIP, codec_of
 from plimsoll.builder.compose import Recipe
@@ -129,14 +129,9 @@ class Engine:
             config.contents, keys, sources, ignore_signatures=self.settings.ignore_signatures
         )
         indexes = await self.repositories.indexes(repositories, archs)
-        world, joint = joined(bases, wanted(config), indexes)
-        solved = await asyncio.to_thread(
-            resolve_all,
-            world,
-            {arch.apk: joint[arch] for arch in archs},
-            exact=self.settings.compat,
+        resolutions = await asyncio.to_thread(
+            resolve_on, bases, wanted(config), indexes, exact=self.settings.compat
         )
-        resolutions = {arch: solved[arch.apk] for arch in archs}
         keys += self.repositories.discovered.values()
         lock = make_lock(
             config,
