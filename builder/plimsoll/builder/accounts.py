@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING
 
 from plimsoll.apk.tarfmt import Type
@@ -10,8 +11,12 @@ from plimsoll.errors import Error
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from plimsoll.api.accounts import Accounts
+    from plimsoll.api.accounts import Accounts, User
     from plimsoll.builder.tree import Tree
+
+
+#: Homes that mean that there is none.
+_NO_HOMES = ("/dev/null", "/nonexistent")
 
 
 class AccountError(Error):
@@ -20,42 +25,51 @@ class AccountError(Error):
     reason = "InvalidAccount"
 
 
-def add_accounts(tree: Tree, accounts: Accounts, *, root: bool) -> None:
-    """Add users and groups to ``/etc/passwd``, ``/etc/group`` and ``/etc/shadow``.
+def add_accounts(tree: Tree, accounts: Accounts) -> None:
+    """Add users and groups to ``/etc/passwd``, ``/etc/group`` and ``/etc/shadow``, and ``root``.
 
-    Args:
-        tree: the image.
-        accounts: what the configuration asks for.
-        root: make the account ``root`` too if no package brings it.
+    An account that is there already gets what the configuration says of it, and keeps the rest.
 
     Raises:
-        AccountError: a name or number is taken by another account.
+        AccountError: a name is taken with another number.
     """
     passwd, group, shadow = (account_lines(tree, f"etc/{f}") for f in ("passwd", "group", "shadow"))
-    before = (list(passwd), list(group))
-    if root and not has_account(passwd, "root"):
+    before = [list(passwd), list(group), list(shadow)]
+    if not has_account(passwd, "root"):
         passwd.insert(0, "root:x:0:0:root:/root:/bin/sh")
-    if root and not has_account(group, "root"):
+    if not has_account(group, "root"):
         group.insert(0, "root:x:0:")
     for item in accounts.groups:
-        _claim(group, "group", item.groupname, item.gid)
-        group.append(f"{item.groupname}:x:{item.gid}:{','.join(item.members)}")
+        known = _claim(group, "group", item.groupname, item.gid)
+        members = [name for name in known[3].split(",") if name] if len(known) > 3 else []
+        members += [name for name in item.members if name not in members]
+        _put(group, f"{item.groupname}:x:{item.gid}:{','.join(members)}")
     for user in accounts.users:
-        gid = user.uid if user.gid is None else user.gid
-        _claim(passwd, "user", user.username, user.uid)
-        home = user.homedir or f"/home/{user.username}"
-        shell = user.shell or "/bin/sh"
-        passwd.append(f"{user.username}:x:{user.uid}:{gid}:{user.username}:{home}:{shell}")
-        if tree.resolve("etc/shadow") is not None:
+        _add_user(tree, passwd, user)
+        if not has_account(shadow, user.username):
             shadow.append(f"{user.username}:!::0:::::")
-        if tree.resolve(home) is None:
-            tree.directory(home, 0o700, user.uid, gid)
-    if passwd != before[0] or not root:
+    if passwd != before[0]:
         tree.overwrite("etc/passwd", account_text(passwd))
     if group != before[1]:
         tree.overwrite("etc/group", account_text(group))
-    if tree.resolve("etc/shadow") is not None and accounts.users:
+    if tree.resolve("etc/shadow") is not None and shadow != before[2]:
         tree.overwrite("etc/shadow", account_text(shadow), 0o640)
+
+
+def _add_user(tree: Tree, passwd: list[str], user: User) -> None:
+    name = user.username
+    known = _claim(passwd, "user", name, user.uid)
+    _, _, _, gid, gecos, home, shell = (
+        known
+        if len(known) == 7
+        else (name, "x", "", str(user.uid), name, f"/home/{name}", "/bin/sh")
+    )
+    if user.gid is not None:
+        gid = str(user.gid)
+    home, shell = user.homedir or home, user.shell or shell
+    _put(passwd, f"{name}:x:{user.uid}:{gid}:{gecos}:{home}:{shell}")
+    if home not in _NO_HOMES and tree.resolve(home) is None:
+        tree.directory(home, 0o700, user.uid, int(gid) if gid.isdecimal() else user.uid)
 
 
 def run_as(tree: Tree, accounts: Accounts) -> str:
@@ -69,6 +83,26 @@ def run_as(tree: Tree, accounts: Accounts) -> str:
         if len(fields) > 2 and fields[0] == name and name:
             return fields[2]
     return name
+
+
+def check_run_as(tree: Tree, accounts: Accounts) -> None:
+    """Refuse an image whose containers cannot start, as nothing says who they run as.
+
+    Raises:
+        AccountError: a name of ``run-as`` is in no account file.
+    """
+    if not accounts.run_as:
+        return
+    user, _, group = accounts.run_as.partition(":")
+    for what, name, path in (("user", user, "etc/passwd"), ("group", group, "etc/group")):
+        names = [line.partition(":")[0] for line in account_lines(tree, path)]
+        if not name or name.isdecimal() or name in names:
+            continue
+        near = difflib.get_close_matches(name, names, n=1)
+        raise AccountError(
+            f"accounts.run-as: the image has no {what} {name!r}",
+            hint=f"did you mean {near[0]!r}?" if near else "add it to accounts, or use its number",
+        )
 
 
 def account_lines(tree: Tree, path: str) -> list[str]:
@@ -89,13 +123,24 @@ def has_account(lines: Iterable[str], name: str) -> bool:
     return any(line.split(":", 1)[0] == name for line in lines)
 
 
-def _claim(lines: Sequence[str], what: str, name: str, number: int) -> None:
-    """Refuse a name that is taken with another number."""
+def _claim(lines: Sequence[str], what: str, name: str, number: int) -> list[str]:
+    """The fields of an account that is there; refuses one with another number."""
     for line in lines:
         fields = line.split(":")
-        if fields[0] == name and len(fields) > 2 and fields[2] != str(number):
+        if fields[0] != name or len(fields) < 3:
+            continue
+        if fields[2] != str(number):
             raise AccountError(
-                f"{what} {name!r} with number {number}: a package brings {name!r} with number "
+                f"{what} {name!r} with number {number}: {name!r} is there already with number "
                 f"{fields[2]}",
                 hint="use that number, or another name",
             )
+        return fields
+    return []
+
+
+def _put(lines: list[str], line: str) -> None:
+    """Put a line in the place of the one with its name, or at the end."""
+    name = line.partition(":")[0]
+    place = next((n for n, own in enumerate(lines) if own.partition(":")[0] == name), len(lines))
+    lines[place : place + 1] = [line]

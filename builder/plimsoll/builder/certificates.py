@@ -82,11 +82,14 @@ def _add_to_java(tree: Tree, blocks: Sequence[bytes]) -> None:
     from cryptography import x509  # noqa: PLC0415  (most images add no certificate)
     from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415
 
-    entries = []
-    for block in dict.fromkeys(blocks):
-        der = x509.load_pem_x509_certificate(block).public_bytes(Encoding.DER)
-        entries.append((f"plimsoll-{hashlib.sha256(der).hexdigest()}", der))
-    tree.overwrite(JAVA_STORE, jks.add_certificates(tree.content(node), entries, f"/{node.path}"))
+    store = tree.content(node)
+    ders = [x509.load_pem_x509_certificate(block).public_bytes(Encoding.DER) for block in blocks]
+    entries = [
+        (f"plimsoll-{hashlib.sha256(der).hexdigest()}", der)
+        for der in dict.fromkeys(ders)
+        if der not in store
+    ]
+    tree.overwrite(JAVA_STORE, jks.add_certificates(store, entries, f"/{node.path}"))
 
 
 def _provided(tree: Tree, providers: Sequence[str]) -> list[str]:

@@ -56,12 +56,13 @@ def compose(recipe: Recipe) -> Tree:
     rootfs.add_package_settings(
         tree, recipe.arch, config.contents, recipe.keys, keep=base is not None
     )
-    accounts.add_accounts(tree, config.accounts, root=True)
+    accounts.add_accounts(tree, config.accounts)
     sysusers.add_declared(tree)
     locked = record.locked(config, recipe.arch.oci, versions, recipe.annotations)
     tree.write(record.PATH, record.dump(locked), 0o444)
     rootfs.add_os_release(tree)
     rootfs.apply_paths(tree, config.paths)
+    accounts.check_run_as(tree, config.accounts)
     certificates.add_certificates(tree, config.certificates)
     rootfs.add_runtime_keys(tree, config.contents)
     rootfs.add_services(tree, config.entrypoint)

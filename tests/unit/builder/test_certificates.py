@@ -4,6 +4,7 @@ import shutil
 import struct
 import subprocess
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -83,6 +84,35 @@ def test_two_certificates_in_one_entry():
 def test_stores_that_cannot_be_extended(store, words):
     with pytest.raises(jks.KeyStoreError, match=words):
         jks.add_certificates(store, [], "the store")
+
+
+def test_a_certificate_is_added_once():
+    """However often it is named, and also where a base image brought it."""
+    tree = Tree([])
+    tree.write(JAVA_STORE, empty_store())
+    one = pem(certificate("one"))
+    items = [NamedContent(name="a", content=one), NamedContent(name="b", content=f"\n{one}")]
+    add_certificates(tree, Certificates(additional=items))
+    store = tree.content(tree.nodes[JAVA_STORE])
+    bundle = tree.content(tree.nodes[CA_BUNDLE])
+    assert struct.unpack(">III", store[:12]) == (0xFEEDFEED, 2, 1)
+    assert bundle.count(b"BEGIN") == 1
+    add_certificates(tree, Certificates(additional=items))
+    assert tree.content(tree.nodes[JAVA_STORE]) == store
+    assert tree.content(tree.nodes[CA_BUNDLE]) == bundle
+
+
+def test_the_same_entry_as_keytool():
+    """The file is what ``keytool -importcert -alias Plimsoll-One`` made; only the time differs."""
+    made = (Path(__file__).parent / "keytool.jks").read_bytes()
+    assert jks.add_certificates(made, [], "keytool's") == made
+    alias = b"plimsoll-one"
+    der = made[made.index(b"X.509") + 9 : -20]
+    ours = jks.add_certificates(empty_store(), [("Plimsoll-One", der)], "store")
+    time = slice(12 + 4 + 2 + len(alias), 12 + 4 + 2 + len(alias) + 8)
+    assert made[time] != ours[time] == bytes(8)
+    assert made[: time.start] == ours[: time.start]
+    assert made[time.stop : -20] == ours[time.stop : -20]
 
 
 @pytest.mark.skipif(shutil.which("keytool") is None, reason="needs Java's keytool")

@@ -9,7 +9,7 @@ from plimsoll.api.imageprocess import Entrypoint
 from plimsoll.apk.tarfmt import Type
 from plimsoll.apk.writer import PackageFile
 from plimsoll.builder import rootfs
-from plimsoll.builder.accounts import AccountError, add_accounts, run_as
+from plimsoll.builder.accounts import AccountError, add_accounts, check_run_as, run_as
 from plimsoll.builder.cache import PackageCache
 from plimsoll.builder.database import record
 from plimsoll.builder.node import FileConflictError, TreeError
@@ -167,7 +167,7 @@ def test_accounts(packages):
         users=[User(username="app", uid=1000, gid=0), User(username="b", uid=7, homedir="/")],
         groups=[Group(groupname="team", gid=9, members=["app", "b"])],
     )
-    add_accounts(tree, wanted, root=True)
+    add_accounts(tree, wanted)
     text = {f: tree.content(tree.nodes[f"etc/{f}"]).decode() for f in ("passwd", "group", "shadow")}
     assert text["passwd"].splitlines()[2:] == [
         "app:x:1000:0:app:/home/app:/bin/sh",
@@ -181,7 +181,55 @@ def test_accounts(packages):
     assert run_as(tree, Accounts(run_as="daemon")) == "1"
     assert run_as(tree, Accounts(run_as="0:0")) == "0:0"
     with pytest.raises(AccountError, match="'daemon' with number 5"):
-        add_accounts(tree, Accounts(users=[User(username="daemon", uid=5)]), root=True)
+        add_accounts(tree, Accounts(users=[User(username="daemon", uid=5)]))
+
+
+def test_accounts_that_are_there_get_what_the_configuration_says():
+    """An include and a package may name the account that this configuration names too."""
+    tree = Tree([])
+    tree.write("etc/passwd", b"app:x:7:8:An app:/srv:/sbin/nologin\n")
+    tree.write("etc/group", b"app:x:7:other\n")
+    wanted = Accounts(
+        users=[
+            User(username="app", uid=7, homedir="/dev/null"),
+            User(username="new", uid=9, homedir="/nonexistent"),
+            User(username="new", uid=9, gid=7, homedir="/nonexistent"),
+        ],
+        groups=[Group(groupname="app", gid=7, members=["other", "new"])],
+    )
+    add_accounts(tree, wanted)
+    passwd, group = (tree.content(tree.nodes[f"etc/{f}"]).decode() for f in ("passwd", "group"))
+    assert passwd.splitlines() == [
+        "root:x:0:0:root:/root:/bin/sh",
+        "app:x:7:8:An app:/dev/null:/sbin/nologin",
+        "new:x:9:7:new:/nonexistent:/bin/sh",
+    ]
+    assert group.splitlines() == ["root:x:0:", "app:x:7:other,new"]
+    assert not {"dev", "dev/null", "nonexistent", "etc/shadow"} & tree.nodes.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("ap", "no user 'ap'"),
+        ("app:team", "no group 'team'"),
+        ("", None),
+        ("app", None),
+        ("65532:0", None),
+        ("5:app", None),
+    ],
+)
+def test_who_containers_run_as(name, words):
+    tree = Tree([])
+    add_accounts(tree, Accounts(users=[User(username="app", uid=7)]))
+    tree.write("etc/group", b"app:x:7:\n")
+    wanted = Accounts(run_as=name)
+    if words is None:
+        check_run_as(tree, wanted)
+        return
+    with pytest.raises(AccountError, match=words) as caught:
+        check_run_as(tree, wanted)
+    assert caught.value.hint
 
 
 def test_busybox_and_services(packages):
