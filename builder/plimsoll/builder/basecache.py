@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from plimsoll.builder.basefiles import packages_of
-from plimsoll.builder.imagesource import ImageSourceError
+from plimsoll.builder.imagesource import MAX_LAYER, ImageSourceError
 from plimsoll.builder.layer import Layer
 from plimsoll.builder.layerfiles import (
     BROKEN,
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 KIND = "bases"
 _READ = 1 << 20
-_MAX_LAYER = 64 << 30
 _LAYER_TYPES = {
     OCI_LAYER: OCI_LAYER,
     OCI_LAYER_GZIP: OCI_LAYER_GZIP,
@@ -218,7 +217,7 @@ def _inflate(path: Path, digest: str, folder: Path, number: int, diff_id: str) -
             stream = inflated_stream(source)
             while piece := stream.read(_READ):
                 size += len(piece)
-                if size > _MAX_LAYER:
+                if size > MAX_LAYER:
                     raise BaseImageError(f"layer {digest} of the base image is too large")
                 plain.update(piece)
                 target.write(piece)

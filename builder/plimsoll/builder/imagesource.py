@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from plimsoll.oci.registry import Registry
 
 MAX_CONFIG = 16 << 20
+#: Bytes of a layer, as it is sent and as it is inflated.
+MAX_LAYER = 64 << 30
 
 
 class ImageSourceError(Error):
@@ -200,7 +202,7 @@ async def _of_registry(
     @asynccontextmanager
     async def layer(item: Descriptor) -> AsyncIterator[Path]:
         path = scratch / item.digest.rpartition(":")[2]
-        await registry.download_blob(ref, item.digest, path, size=item.size)
+        await registry.download_blob(ref, item.digest, path, size=item.size, max_size=MAX_LAYER)
         try:
             yield path
         finally:

@@ -16,7 +16,7 @@ from isal import isal_zlib
 
 from plimsoll.apk.tarfmt import TarError, Type
 from plimsoll.builder.gzipfile import gzip_reader
-from plimsoll.builder.imagesource import ImageSourceError
+from plimsoll.builder.imagesource import MAX_LAYER, ImageSourceError
 from plimsoll.builder.layertar import LayerReader
 from plimsoll.oci.digest import digest_file
 
@@ -42,7 +42,6 @@ _MAX_KEPT = 1 << 30
 _MAX_FILES = 2_000_000
 #: Characters in the names and link targets of all files together.
 _MAX_NAMES = 128 << 20
-_MAX_INFLATED = 64 << 30
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _READ = 1 << 20
@@ -114,7 +113,7 @@ class LayerFiles:
                 inflated += entry.header.size
                 self._named += len(entry.header.name) + len(entry.header.linkname)
                 if (
-                    inflated > _MAX_INFLATED
+                    inflated > MAX_LAYER
                     or len(self.files) + len(layer.gone) + len(layer.opaque) > _MAX_FILES
                     or self._named > _MAX_NAMES
                 ):

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from plimsoll.builder.store import Store
 
 MAX_KEY = 64 << 10
+#: Bytes of signatures before an index, and of what gzip adds to what cannot be compressed.
+_SIGNATURE = 1 << 20
 #: ``off``: publishers are never asked for their keys.
 DISCOVERY = "PLIMSOLL_KEY_DISCOVERY"
 
@@ -73,7 +75,8 @@ class Repositories:
     ) -> None:
         self._documents = Documents(http, store, logins, offline=offline)
         self._max_index_size = max_index_size
-        self._max_download = max_download
+        # What is inflated stands in memory, and nothing is larger as it is sent.
+        self._max_download = min(max_download, max_index_size + _SIGNATURE)
         self._discover = discover and os.environ.get(DISCOVERY, "") != "off"
         self._say = say
         #: Keys that publishers announced for repositories that no other key signed, by name.

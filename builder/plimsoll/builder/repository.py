@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from plimsoll.errors import Error
-from plimsoll.http import HttpError, public_url
+from plimsoll.http import HttpError, TooLargeError, public_url
 
 if TYPE_CHECKING:
     from plimsoll.apk.keys import Keyring
@@ -110,6 +110,11 @@ def hinted(error: HttpError) -> HttpError:
         error.hint = (
             "check the URL and the login: user:password@ in the URL, HTTP_AUTH, ~/.netrc, or "
             "what docker is logged in to"
+        )
+    elif isinstance(error, TooLargeError):
+        error.hint = (
+            "if so much is expected, raise --max-http-response-size; for an index, "
+            "--max-apkindex-decompressed-size too"
         )
     elif error.hint is None:
         error.hint = "try again; what was fetched so far is kept"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -10,7 +12,7 @@ from plimsoll.http.errors import HttpError, TooLargeError, public_url
 from plimsoll.http.retry import retry_after_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     import aiohttp
 
@@ -23,13 +25,17 @@ class Timeouts:
         connect: to accept a connection, TLS included.
         idle: between two pieces of an answer, and before the first.
         total: for a whole exchange, to which ``size / min_rate`` is added where much is moved.
-        min_rate: bytes per second below which a transfer counts as stuck.
+        min_rate: bytes per second below which a transfer counts as stuck, after ``total``.
     """
 
     connect: float = 10.0
     idle: float = 60.0
     total: float = 120.0
     min_rate: int = 32 << 10
+
+    def for_size(self, size: int) -> float:
+        """Seconds in which so many bytes must have been moved."""
+        return self.total + size / self.min_rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,31 @@ class NotModified:
     """The server still has what the ``etag`` or date names."""
 
     etag: str | None
+
+
+@asynccontextmanager
+async def paced(response: aiohttp.ClientResponse, timeouts: Timeouts) -> AsyncIterator[None]:
+    """Give up on a body that comes drop by drop, however large it may be.
+
+    Raises:
+        TimeoutError: fewer bytes came than ``timeouts`` ask for in the time that passed.
+    """
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    async with asyncio.timeout(None) as limit:
+
+        def look() -> None:
+            due = started + timeouts.for_size(response.content.total_bytes)
+            if loop.time() < due:
+                timers[0] = loop.call_at(due, look)
+            else:
+                limit.reschedule(loop.time())
+
+        timers = [loop.call_at(started + timeouts.total, look)]
+        try:
+            yield
+        finally:
+            timers[0].cancel()
 
 
 def require_status(response: aiohttp.ClientResponse, allowed: set[int]) -> None:

@@ -11,8 +11,15 @@ from urllib.parse import urlsplit
 
 from plimsoll.http import transport
 from plimsoll.http.address import Guard, Reach, guarded_resolver, literal
-from plimsoll.http.answers import NotModified, Response, Timeouts, read_bounded, require_status
-from plimsoll.http.download import Download, save
+from plimsoll.http.answers import (
+    NotModified,
+    Response,
+    Timeouts,
+    paced,
+    read_bounded,
+    require_status,
+)
+from plimsoll.http.download import Download, download_limit, save
 from plimsoll.http.errors import HttpError, public_url
 from plimsoll.http.proxy import proxy_for, proxy_hosts
 from plimsoll.http.retry import RetryPolicy, retrying
@@ -126,11 +133,15 @@ class Http:
         previous = sent_by
         async with transport.translated(current):
             for _ in range(_MAX_REDIRECTS + 1):
-                response = await self._send(method, current, given, body, size, previous)
+                # What is sent takes its time; an answer must begin soon afterwards.
+                patience = self.timeouts.for_size(0 if body is None else size)
+                async with asyncio.timeout(patience):
+                    response = await self._send(method, current, given, body, size, previous)
                 async with response:
                     location = response.headers.get("Location")
                     if response.status not in _REDIRECTS or location is None:
-                        yield response
+                        async with paced(response, self.timeouts):
+                            yield response
                         return
                     target = transport.redirect_target(current, location)
                     if response.status not in {307, 308} and method not in {"GET", "HEAD"}:
@@ -230,7 +241,7 @@ class Http:
             url: where.
             path: the file, in an existing directory; it appears only when complete.
             expected_size: bytes it must have.
-            max_size: bytes it may have, where the size is not known.
+            max_size: bytes it may have, whatever is expected.
             digest: ``sha256:…`` (or another algorithm of hashlib) that it must have.
             headers: further headers.
 
@@ -239,9 +250,7 @@ class Http:
             DigestError: other bytes than ``digest`` names.
             StorageError: the file cannot be written.
         """
-        limit = expected_size if expected_size is not None else max_size
-        if limit is None:
-            raise ValueError("a download needs expected_size or max_size")
+        limit = download_limit(public_url(url), expected_size, max_size)
 
         @asynccontextmanager
         async def open_at(extra: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -279,7 +288,7 @@ class Http:
         # A tunnel's opening carries the proxy's credentials; without one the request does.
         tunnelled = parts.scheme == "https"
         timeout = aiohttp.ClientTimeout(
-            total=self.timeouts.total + size / self.timeouts.min_rate,
+            total=self.timeouts.for_size(size),
             connect=None,
             sock_connect=self.timeouts.connect,
             sock_read=self.timeouts.idle,

@@ -86,6 +86,20 @@ async def save(  # noqa: PLR0913  all by name
     return Download(transfer.received, transfer.found(), transfer.etag, transfer.last_modified)
 
 
+def download_limit(what: str, expected_size: int | None, max_size: int | None) -> int:
+    """Most bytes that a download may have.
+
+    Raises:
+        TooLargeError: more are expected than allowed; nothing need be asked for.
+    """
+    if expected_size is not None and max_size is not None and expected_size > max_size:
+        raise TooLargeError(f"{what} is said to have {expected_size} bytes, over {max_size}")
+    limit = expected_size if expected_size is not None else max_size
+    if limit is None:
+        raise ValueError("a download needs its size or the most bytes that it may have")
+    return limit
+
+
 class _Transfer:
     """One download over all its attempts."""
 

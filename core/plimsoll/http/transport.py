@@ -101,7 +101,9 @@ def _explain(error: Exception, where: str) -> HttpError:
     if refused is not None:
         return refused
     if isinstance(error, TimeoutError):
-        return HttpTimeoutError(f"{where} did not answer in time", hint="try later", retryable=True)
+        return HttpTimeoutError(
+            f"{where} did not answer in time, or too slowly", hint="try later", retryable=True
+        )
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         reason = getattr(error.certificate_error, "verify_message", "") or "not trusted"
         return HttpConnectionError(

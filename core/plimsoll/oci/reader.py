@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Self
 
 from plimsoll.http import Http, RetryPolicy, Timeouts
-from plimsoll.http.download import save
+from plimsoll.http.download import download_limit, save
 from plimsoll.oci import referrers, streaming, upload
 from plimsoll.oci.auth import Credentials
 from plimsoll.oci.digest import check_digest, digest_of, is_digest, matches
@@ -190,7 +190,7 @@ class RegistryReader:
             digest: of the blob.
             path: the file; it appears only when complete and right.
             size: bytes it must have (from its descriptor).
-            max_size: bytes it may have, where ``size`` is not known.
+            max_size: bytes it may have, whatever ``size`` says.
 
         Raises:
             DigestMismatchError: the bytes are not what was asked for.
@@ -198,9 +198,7 @@ class RegistryReader:
             plimsoll.http.StorageError: the file cannot be written.
         """
         check_digest(digest)
-        limit = size if size is not None else max_size
-        if limit is None:
-            raise ValueError("a download needs size or max_size")
+        limit = download_limit(f"the blob {digest} of {ref}", size, max_size)
         url = await self._session.url(ref, f"blobs/{digest}")
         what = f"read the blob {digest}"
 

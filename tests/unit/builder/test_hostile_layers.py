@@ -78,7 +78,7 @@ def test_what_is_refused(layer, message):
 
 
 def test_bombs(monkeypatch):
-    monkeypatch.setattr(layerfiles, "_MAX_INFLATED", 1 << 20)
+    monkeypatch.setattr(layerfiles, "MAX_LAYER", 1 << 20)
     monkeypatch.setattr(layerfiles, "_MAX_FILES", 100)
     monkeypatch.setattr(layerfiles, "_MAX_NAMES", 10_000)
     big = tar(file("x", bytes(2 << 20)))
