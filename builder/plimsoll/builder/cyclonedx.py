@@ -33,6 +33,7 @@ CYCLONEDX_MEDIA_TYPE = "application/vnd.cyclonedx+json"
 #: Property of a component: the source package that it was built from.
 ORIGIN = "plimsoll:origin"
 _BUILT_FROM = re.compile(r"built from (\S+)(?: at \S+)?")
+_LONGEST_VERSION = 1024
 _UNKNOWN = {"", "NOASSERTION", "NONE"}
 _TYPES = {
     "APPLICATION": ComponentType.APPLICATION,
@@ -125,7 +126,7 @@ def _component(item: dict[str, Any]) -> Component:
     return Component(
         bom_ref=item["SPDXID"],
         name=item["name"],
-        version=item.get("versionInfo") or None,
+        version=(item.get("versionInfo") or "")[:_LONGEST_VERSION] or None,
         type=_TYPES.get(item.get("primaryPackagePurpose", ""), ComponentType.LIBRARY),
         purl=purl,
         cpe=cpe,
