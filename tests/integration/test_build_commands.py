@@ -84,7 +84,29 @@ def test_minirootfs_is_the_tree(desk):
     plain = desk.tmp / "root.tar"
     desk.run("build-minirootfs", desk.config(), str(plain), "--build-arch", "x86_64")
     assert plain.read_bytes() == gzip.decompress(out.read_bytes())
-    assert not list(desk.tmp.glob(".*part"))
+    config = desk.config(extra="compression: zstd\nlayering: {strategy: package, budget: 9}\n")
+    desk.run("build-minirootfs", config, str(desk.tmp / "z.tar.gz"), "--build-arch", "amd64")
+    assert _names(desk.tmp / "z.tar.gz") == _names(plain)
+    assert not list(desk.tmp.glob(".*"))
+
+
+def test_a_file_tree_has_no_base_image(desk):
+    base = desk.tmp / "base.tar"
+    desk.run("build", desk.config("base"), "x.example/base:1", str(base))
+    config = Path(desk.config("app", name="on.yaml"))
+    config.write_text(
+        config.read_text().replace("contents:", f"contents:\n  baseimage: {{image: {base}}}")
+    )
+    with pytest.raises(Error, match="base image"):
+        desk.run("build-minirootfs", str(config), str(desk.tmp / "x.tar"), "--arch", "amd64")
+    shown = desk.run("show-packages", str(config), "--format", "name=version-source")
+    url = f"{desk.repository.root}/x86_64/app-1.0-r0.apk"
+    assert shown == f"base=1.0-r0 {base}\napp=1.0-r0 {url}\n"
+
+
+def _names(path):
+    with tarfile.open(path) as tar:
+        return tar.getnames()
 
 
 def test_cpio_is_read_by_cpio(desk):
@@ -239,9 +261,19 @@ def test_diff_of_locks(desk):
     )
     assert found["packages"]["removed"] == {"app": {"version": "1.0-r0"}}
     assert found["files"] is None
+    desk.run("build", desk.config(), "x.example/app:1", str(desk.tmp / "one.tar"))
+    told = desk.run("diff", str(desk.tmp / "one.json"), str(desk.tmp / "one.tar"), "--exit-code")
+    assert "no difference" in told
     (desk.tmp / "bad.json").write_text("[]")
     with pytest.raises(Error, match="no JSON object"):
         desk.run("diff", str(desk.tmp / "bad.json"), str(desk.tmp / "two.json"))
+    for name in ("none.tar", "./none", "out/none.json", str(desk.tmp / "none")):
+        with pytest.raises(Error, match="there is no file or folder"):
+            desk.run("diff", name, str(desk.tmp / "two.json"))
+    with tarfile.open(desk.tmp / "other.tar", "w"):
+        pass
+    with pytest.raises(Error, match=r"other\.tar is a tar file without an image"):
+        desk.run("diff", str(desk.tmp / "other.tar"), str(desk.tmp / "two.json"))
 
 
 def test_help_names_every_command():

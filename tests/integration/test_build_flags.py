@@ -96,9 +96,62 @@ def test_formats_of_packages(desk):
     assert shown("packagelock") == "- base=1.0-r0\n"
     assert shown("{{.Name}}={{ .Version }}") == "base=1.0-r0\n"
     assert shown("{name} {origin} {arch}") == "base source x86_64\n"
-    assert "fields are" in run(
-        "show-packages", "image.yaml", "--format", "{nope}", status=2
-    ).output  # fmt: skip
+    url = f"{desk}/repo/x86_64/base-1.0-r0.apk"
+    assert shown("name=version-source") == f"base=1.0-r0 {url}\n"
+    assert shown("name-(version)") == "base (1.0-r0)\n"
+    assert shown("packagelock-source") == f"- base=1.0-r0 # {url}\n"
+    assert shown("{{.Source}}") == f"{url}\n"
+    for wrong in ("{nope}", "{name.x}", "{0}", "{name:d}", "{{.Name | x}}"):
+        told = run("show-packages", "image.yaml", "--format", wrong, status=2).output
+        assert "fields are" in told, wrong
+
+
+def test_packages_of_several_architectures(desk):
+    """What all have in common is said once; in the compatible mode each is said as apko does."""
+    options = ("show-packages", "image.yaml", "--arch", "amd64,arm64")
+    assert run(*options).stdout == "base 1.0-r0\n"
+    assert run(*options, "--compat", "apko").stdout == "base 1.0-r0\n" * 2
+
+
+def test_a_shown_configuration_is_one(desk):
+    text = (desk / "image.yaml").read_text()
+    (desk / "image.yaml").write_text(
+        text + "compression: zstd\nenvironment: {A: 'yes', B: '0o17', C: '1e3', D: \"x\\ny\"}\n"
+        "paths: [{path: /x, type: directory, permissions: 0o755}]\ncmd: 'a: b #c'\n"
+    )
+    shown = run("show-config", "image.yaml").stdout
+    (desk / "again.yaml").write_text(shown)
+    assert run("show-config", "again.yaml").stdout == shown
+    as_json = run("show-config", "image.yaml", "--json").stdout
+    (desk / "again.json").write_text(as_json)
+    assert run("show-config", "again.json").stdout == shown
+    first, second = ([], [])
+    for name, digests in (("image.yaml", first), ("again.yaml", second)):
+        digests.append(run("build", name, "x:1", "a.tar", "--no-vcs").stdout)
+    assert first == second
+
+
+def test_the_first_second_of_1970_is_a_time(desk, monkeypatch):
+    def created():
+        told = json.loads(run("build", "image.yaml", "x:1", "a.tar", "--json").stdout)
+        return told["images"][0]["created"]
+
+    newest = created()
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+    assert created() == 0 != newest
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "")
+    assert created() == newest
+    for wrong in ("x", "-1", "1.5", "9" * 20):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", wrong)
+        with pytest.raises(Error, match="SOURCE_DATE_EPOCH"):
+            created()
+
+
+def test_lists_of_annotations(desk):
+    index, _ = image(desk / "out", "image.yaml", "--annotations", 'a:1,"b:2, 3"')
+    assert {name: index.annotations[name] for name in "ab"} == {"a": "1", "b": "2, 3"}
+    for wrong in ("a:1,a:2", "a", ":b"):
+        run("build", "image.yaml", "x:1", "a.tar", "--annotations", wrong, status=2)
 
 
 def test_clean_says_first_what_it_would_do(desk):

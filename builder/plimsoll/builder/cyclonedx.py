@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 CYCLONEDX_MEDIA_TYPE = "application/vnd.cyclonedx+json"
 #: Property of a component: the source package that it was built from.
 ORIGIN = "plimsoll:origin"
+#: Property of a component with one more package URL; CycloneDX has room for one.
+PURL = "plimsoll:purl"
 _BUILT_FROM = re.compile(r"built from (\S+)(?: at \S+)?")
 _LONGEST_VERSION = 1024
 _UNKNOWN = {"", "NOASSERTION", "NONE"}
@@ -104,15 +106,12 @@ def _edges(relationships: Iterable[dict[str, str]]) -> Iterable[tuple[str, str]]
 
 
 def _component(item: dict[str, Any]) -> Component:
-    purl = next(
-        (
-            found
-            for reference in item.get("externalRefs") or ()
-            if reference.get("referenceType") == "purl"
-            and (found := _purl(reference["referenceLocator"])) is not None
-        ),
-        None,
-    )
+    purls = [
+        found
+        for reference in item.get("externalRefs") or ()
+        if reference.get("referenceType") == "purl"
+        and (found := _purl(reference["referenceLocator"])) is not None
+    ]
     cpe = next(
         (
             reference["referenceLocator"]
@@ -128,13 +127,16 @@ def _component(item: dict[str, Any]) -> Component:
         name=item["name"],
         version=(item.get("versionInfo") or "")[:_LONGEST_VERSION] or None,
         type=_TYPES.get(item.get("primaryPackagePurpose", ""), ComponentType.LIBRARY),
-        purl=purl,
+        purl=purls[0] if purls else None,
         cpe=cpe,
         description=item.get("description") or None,
         copyright=_known(item.get("copyrightText")) or None,
         supplier=_organization(item.get("supplier")),
         hashes=_hashes(item),
-        properties=[Property(name=ORIGIN, value=built[1])] if built else (),
+        properties=[
+            *([Property(name=ORIGIN, value=built[1])] if built else ()),
+            *(Property(name=PURL, value=purl.to_string()) for purl in purls[1:]),
+        ],
         licenses=[LicenseExpression(licence)] if licence else None,
         external_references=[
             ExternalReference(type=kind, url=XsUri(url))

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from plimsoll.builder.layerfiles import FileView
-    from plimsoll.builder.view import View
+    from plimsoll.builder.view import PackageView, View
 
 
 @dataclass(slots=True)
@@ -51,6 +51,8 @@ class Difference:
 
 def difference(before: View, after: View) -> Difference:
     """Compare two views."""
+    # A lock knows of no licences.
+    licences = "lock" not in {before.kind, after.kind}
     sizes = None
     if before.size is not None and after.size is not None:
         sizes = (before.size, after.size)
@@ -58,10 +60,10 @@ def difference(before: View, after: View) -> Difference:
         f"{before.name} ({before.digest})",
         f"{after.name} ({after.digest})",
         _section(
-            {name: _package(item) for name, item in before.packages.items()},
-            {name: _package(item) for name, item in after.packages.items()},
+            {name: _package(item, licences=licences) for name, item in before.packages.items()},
+            {name: _package(item, licences=licences) for name, item in after.packages.items()},
         ),
-        _licences(before, after),
+        _licences(before, after) if licences else {},
         None
         if before.config is None or after.config is None
         else _section(_flat(before.config), _flat(after.config)),
@@ -91,8 +93,9 @@ def _section(
     return result
 
 
-def _package(item: Any) -> dict[str, str]:
-    return {"version": item.version} | ({"licence": item.licence} if item.licence else {})
+def _package(item: PackageView, *, licences: bool) -> dict[str, str]:
+    known = licences and item.licence
+    return {"version": item.version} | ({"licence": item.licence} if known else {})
 
 
 def _licences(before: View, after: View) -> dict[str, tuple[int, int]]:

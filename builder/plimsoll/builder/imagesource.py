@@ -109,6 +109,11 @@ async def open_image(
             layout, top = await asyncio.to_thread(_local, Path(name), stack)
             yield _of_layout(name, layout, top, arch)
         return
+    if local and _is_file_name(name):
+        raise ImageSourceError(
+            f"there is no file or folder {name}",
+            hint="name a tar file, an OCI layout, or an image in a registry",
+        )
     reference = Reference.parse(name)
     with tempfile.TemporaryDirectory(prefix="plimsoll-image-") as folder:
         async with connect() as registry:
@@ -121,6 +126,15 @@ def is_image_file(path: Path) -> bool:
         return True
     with storage_errors(f"reading {path}"):
         return tarfile.is_tarfile(path)
+
+
+def _is_file_name(name: str) -> bool:
+    """Whether a name can hardly mean an image in a registry."""
+    first, slash, _ = name.partition("/")
+    if first in {"", ".", "..", "~"}:
+        return True
+    has_host = slash and ("." in first or ":" in first or first == "localhost")
+    return not has_host and name.endswith((".tar", ".json", ".gz", ".yaml", ".yml"))
 
 
 def _local(path: Path, stack: ExitStack) -> tuple[Layout, Descriptor]:
@@ -136,6 +150,11 @@ def _local(path: Path, stack: ExitStack) -> tuple[Layout, Descriptor]:
             raise ImageSourceError(f"{path} is no readable tar file: {error}") from None
     if not (folder / "index.json").exists() and (folder / "manifest.json").exists():
         return _docker_archive(path, folder)
+    if not (folder / "oci-layout").exists():
+        raise ImageSourceError(
+            f"{path} is a tar file without an image",
+            hint="name one that 'plimsoll build' or 'docker save' wrote",
+        )
     layout = Layout.open(folder)
     tops = {member.digest: member for member in layout.index.manifests}
     if len(tops) != 1:

@@ -16,13 +16,17 @@ from plimsoll.errors import Error
 from plimsoll.oci.digest import digest_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from plimsoll.builder.imagesource import ImageSource
     from plimsoll.builder.layerfiles import FileView
 
 _MAX_DOCUMENT = 256 << 20
-_APK_PURL = re.compile(r"pkg:apk/[^/]+/([^@?]+)@([^?]+)")
+#: As ``cyclonedx`` has it, whose library loads slowly.
+PURL_PROPERTY = "plimsoll:purl"
+#: Type, namespace, name, version.
+_PURL = re.compile(r"pkg:([a-z0-9.+-]+)/(?:(.*/))?([^@?#/]+)(?:@([^?#]+))?")
 _CONFIG_FIELDS = (
     "User", "Env", "Entrypoint", "Cmd", "WorkingDir", "Volumes", "Labels", "StopSignal",
     "ExposedPorts", "Healthcheck",
@@ -100,16 +104,17 @@ def document_view(name: str, data: bytes, arch: str | None) -> View:
         raise ViewError(f"{name} is no JSON object", hint="give a lock, an SBOM or an image")
     try:
         if "spdxVersion" in value:
-            return View(name, "sbom", digest_of(data), dict(_spdx(value)))
+            return View(name, "sbom", digest_of(data), _packages(_spdx(value)))
         if value.get("bomFormat") == "CycloneDX":
-            return View(name, "sbom", digest_of(data), dict(_cyclonedx(value)))
-        packages = value["contents"]["packages"]
-        archs = sorted({str(p["architecture"]) for p in packages})
+            return View(name, "sbom", digest_of(data), _packages(_cyclonedx(value)))
+        contents = value["contents"]
+        packages = [(str(p["architecture"]), p) for p in contents["packages"]]
+        for base in contents.get("baseimage") or []:
+            packages += [(str(base["architecture"]), p) for p in base["packages"]]
+        archs = sorted({name for name, _ in packages})
         wanted = Arch.parse(arch).apk if arch else archs[0] if archs else ""
         found = {
-            str(p["name"]): PackageView(str(p["version"]))
-            for p in packages
-            if p["architecture"] == wanted
+            str(p["name"]): PackageView(str(p["version"])) for name, p in packages if name == wanted
         }
     except (KeyError, TypeError, AttributeError, IndexError):
         raise ViewError(
@@ -119,29 +124,48 @@ def document_view(name: str, data: bytes, arch: str | None) -> View:
     return View(name, "lock", digest_of(data), found)
 
 
-def _spdx(value: dict[str, Any]) -> list[tuple[str, PackageView]]:
-    found = []
+def _packages(found: Iterable[tuple[str, str]]) -> dict[str, PackageView]:
+    """Packages by their purls and licences.
+
+    Those of APK where there are any: what else a document names are the sources of these.
+    """
+    others: dict[str, PackageView] = {}
+    own: dict[str, PackageView] = {}
+    for purl, licence in found:
+        if match := _PURL.match(purl):
+            kind, space, name, version = (unquote(text or "") for text in match.groups())
+            view = PackageView(version, licence)
+            if kind == "apk":
+                own[name] = view
+            elif kind != "oci":
+                others[f"{kind}:{space}{name}"] = view
+    return own or others
+
+
+def _spdx(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for package in value["packages"]:
+        licence = _licence(package.get("licenseDeclared"))
         for reference in package.get("externalRefs") or []:
-            if match := _APK_PURL.match(str(reference.get("referenceLocator", ""))):
-                licence = str(package.get("licenseDeclared", ""))
-                view = PackageView(unquote(match[2]), licence.replace("NOASSERTION", ""))
-                found.append((unquote(match[1]), view))
-    return found
+            yield str(reference.get("referenceLocator", "")), licence
 
 
-def _cyclonedx(value: dict[str, Any]) -> list[tuple[str, PackageView]]:
-    found = []
+def _cyclonedx(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for component in value.get("components") or []:
-        if match := _APK_PURL.match(str(component.get("purl", ""))):
-            licences = [
-                item.get("expression") or item.get("license", {}).get("id")
-                or item.get("license", {}).get("name", "")
-                for item in component.get("licenses") or []
-            ]  # fmt: skip
-            view = PackageView(unquote(match[2]), " AND ".join(licences))
-            found.append((unquote(match[1]), view))
-    return found
+        licences = [
+            item.get("expression") or item.get("license", {}).get("id")
+            or item.get("license", {}).get("name", "")
+            for item in component.get("licenses") or []
+        ]  # fmt: skip
+        licence = " AND ".join(filter(None, map(_licence, licences)))
+        yield str(component.get("purl", "")), licence
+        for more in component.get("properties") or []:
+            if more.get("name") == PURL_PROPERTY:
+                yield str(more.get("value", "")), licence
+
+
+def _licence(text: object) -> str:
+    """A licence; empty where nothing is said of it."""
+    return "" if text in {None, "NOASSERTION", "NONE"} else str(text)
 
 
 async def image_view(image: ImageSource) -> View:
@@ -163,5 +187,6 @@ async def image_view(image: ImageSource) -> View:
     source = f"the package database of {view.name}"
     for package in parse_installed(found.database(), source=source):
         entry = package.entry
-        view.packages[entry.name] = PackageView(entry.version, entry.license, entry.origin)
+        licence = _licence(entry.license)
+        view.packages[entry.name] = PackageView(entry.version, licence, entry.origin)
     return view

@@ -88,7 +88,9 @@ def show_packages(config: Path, template: str, **options: Any) -> None:
 
     async def run() -> list[dict[str, Any]]:
         async with Engine(inputs.settings) as engine:
-            _, resolutions = await engine.resolve(inputs.config, inputs.archs)
+            found, resolutions = await engine.resolve(inputs.config, inputs.archs)
+        # What a base image holds has no address of its own.
+        urls = {(p.architecture, p.name): p.url for p in found.contents.packages}
         return [
             {
                 "name": package.name,
@@ -97,7 +99,7 @@ def show_packages(config: Path, template: str, **options: Any) -> None:
                 "origin": package.entry.origin,
                 "size": package.entry.installed_size,
                 "repository": package.repository.url,
-                "url": f"{package.repository.url}/{arch.apk}/{package.entry.file_name}",
+                "url": urls.get((arch.apk, package.name), package.repository.url),
             }
             for arch, resolution in resolutions.items()
             for package in resolution.packages
@@ -151,6 +153,7 @@ def show_config(config: Path, **options: Any) -> None:
     from plimsoll import yaml12  # noqa: PLC0415  (start-up time)
 
     inputs = read_inputs(config, options)
-    value = json.loads(record.dump(Logins({}).strip_config(inputs.config)))
+    shown = json.loads(record.dump(Logins({}).strip_config(inputs.config)))
+    value = {key: part for key, part in shown.items() if part}
     text = json.dumps(value, ensure_ascii=False) + "\n" if inputs.as_json else yaml12.dump(value)
     click.echo(text.encode(), nl=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import tarfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -16,12 +17,21 @@ from plimsoll.builder.cli.report import Report, human
 from plimsoll.builder.engine import Engine
 from plimsoll.builder.sbomfiles import write_sboms
 from plimsoll.builder.store import storage_errors
+from plimsoll.errors import Error
 from plimsoll.outfile import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from plimsoll.builder.layer import Layer
+    from plimsoll.builder.ociimage import ArchImage
+
+
+class TreeError(Error):
+    """A configuration that no single file tree can be made of."""
+
+    reason = "InvalidConfiguration"
+
 
 _BUILD_ARCH = click.option(
     "--build-arch", default="host", show_default=True, help="The architecture to build for."
@@ -81,18 +91,23 @@ def _make(config: Path, output: Path, options: dict[str, Any], write: Any) -> No
     inputs = read_inputs(config, options)
     if len(inputs.archs) != 1:
         raise click.UsageError("a file tree has one architecture: choose it with --build-arch")
+    if inputs.config.contents.baseimage is not None:
+        raise TreeError(
+            "a file tree is made of packages alone, and this configuration has a base image",
+            hint="build the image with 'plimsoll build'",
+        )
     # One tree is one layer, whatever the image of this configuration has.
-    single = inputs.config.model_copy(update={"layering": None})
+    single = inputs.config.model_copy(update={"layering": None, "compression": "gzip"})
     report = Report(inputs.progress)
 
     def keep(layer: Layer) -> None:
         with storage_errors(f"writing {output}"), replacing(output) as file:
             write(layer, file)
 
-    async def run() -> None:
+    async def run() -> ArchImage:
         async with Engine(inputs.settings, report.events) as engine:
 
-            async def once() -> None:
+            async def once() -> ArchImage:
                 lock = inputs.lock
                 if lock is None:
                     lock, _ = await engine.resolve(single, inputs.archs, origin=inputs.origin)
@@ -103,11 +118,16 @@ def _make(config: Path, output: Path, options: dict[str, Any], write: Any) -> No
                 await asyncio.to_thread(keep, image.layers[0])
                 if options["sbom"] and options["sbom_path"]:
                     write_sboms(options["sbom_path"], [image], b"", options["sbom_formats"])
+                return image
 
-            await engine.repairing(once)
+            return await engine.repairing(once)
 
-    asyncio.run(run())
+    image = asyncio.run(run())
     report.say(f"wrote {output} ({human(output.stat().st_size)}) in {report.seconds:.1f} s")
+    if inputs.as_json:
+        packages = [{"name": name, "version": version} for name, version in image.packages]
+        told = {"output": str(output), "platform": image.arch.platform, "packages": packages}
+        click.echo(json.dumps(told))
 
 
 @contextlib.contextmanager
