@@ -17,7 +17,7 @@ from plimsoll.builder.events import Events
 from plimsoll.builder.fetch import Fetcher
 from plimsoll.builder.locking import make_lock
 from plimsoll.builder.logins import Logins
-from plimsoll.builder.ociimage import CREATED, image_index, timestamp
+from plimsoll.builder.ociimage import CREATED, image_index, source_notes, timestamp
 from plimsoll.builder.remembered import image_key, recall, remember
 from plimsoll.builder.repositories import Repositories
 from plimsoll.builder.store import CorruptEntryError, StorageError, Store
@@ -206,6 +206,8 @@ class Engine:
     ) -> bytes:
         """The index document over the images of all architectures."""
         notes = {**config.annotations, **(annotations or {})}
+        if self.settings.compat:
+            notes |= source_notes(config.vcs_url)
         notes[CREATED] = timestamp(max((image.created for image in images), default=0))
         return image_index((image.descriptor for image in images), notes)
 
@@ -301,4 +303,9 @@ def check_supported(config: ImageConfiguration, *, compat: bool) -> None:
         raise UnsupportedError(
             "an image on a base image cannot be made as apko makes it",
             hint="leave out --compat, or contents.baseimage",
+        )
+    if compat and config.layering is not None and config.layering.strategy == "package":
+        raise UnsupportedError(
+            "apko has no layering strategy 'package'",
+            hint="leave out --compat, or layer by origin",
         )

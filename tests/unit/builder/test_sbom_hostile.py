@@ -188,7 +188,7 @@ def test_a_document_cannot_speak_for_another_package(check):
             "identifier 'x y'",
         ),
         (
-            b'{"spdxVersion": "SPDX-2.3", "packages": [{"SPDXID": "SPDXRef-DOCUMENT"}]}',
+            b'{"spdxVersion": "SPDX-2.3", "packages":[{"SPDXID":"SPDXRef-DOCUMENT","name":"n"}]}',
             "identifier",
         ),
         (
