@@ -398,7 +398,34 @@ def test_two_unlike_builds_are_the_same(desk):
     shown = json.loads(
         desk.run("verify-image-reproducible", configuration, "--json", "--arch", "amd64,arm64")
     )
-    assert shown == {"reproducible": True, "different": []}
+    assert shown == {"reproducible": True, "different": [], "why": []}
+
+
+FAULT = """
+import os
+from plimsoll.builder import rootfs
+add = rootfs.add_os_release
+
+def faulty(tree):
+    add(tree)
+    tree.write("etc/zone", os.environ["TZ"].encode())
+    if os.environ["LC_ALL"] == "C":
+        tree.symlink("etc/only-one", "zone")
+
+rootfs.add_os_release = faulty
+"""
+
+
+def test_a_build_that_depends_on_where_it_runs_is_found_out(desk, monkeypatch):
+    """A fault is put into the processes that build; the report says where it shows."""
+    (desk.tmp / "sitecustomize.py").write_text(FAULT)
+    monkeypatch.setenv("PYTHONPATH", str(desk.tmp))
+    result = CliRunner().invoke(cli, ["verify-image-reproducible", desk.config(), "--json"])
+    assert isinstance(result.exception, Error)
+    assert result.exception.reason == "NotReproducible"
+    why = ["amd64: /etc/only-one is in build 1 only", "amd64: /etc/zone differs in size, content"]
+    assert why[1] in str(result.exception)
+    assert json.loads(result.stdout)["why"] == why
 
 
 def test_clocks_differ_where_they_can(desk, tmp_path):

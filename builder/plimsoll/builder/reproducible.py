@@ -13,10 +13,18 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plimsoll.errors import Error
 from plimsoll.oci.digest import sha256_of_file
+from plimsoll.oci.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from plimsoll.arch import Arch
+    from plimsoll.builder.layerfiles import FileView
+    from plimsoll.builder.view import View
 
 _CHILD = "from plimsoll.builder.reproducible import child; child()"
 _PATHS = ("cache_dir", "lockfile", "sbom_path")
@@ -131,6 +139,59 @@ def build_under(
 def differences(one: dict[str, str], other: dict[str, str]) -> list[str]:
     """Names of what only one build made, or made otherwise."""
     return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+
+
+async def explained(one: Path, other: Path, archs: Iterable[Arch]) -> list[str]:
+    """What differs between two builds, in words: files of the images, and their configuration.
+
+    Args:
+        one: folder of the first build, as ``build_under`` made it.
+        other: folder of the second one.
+        archs: architectures of the images.
+
+    Raises:
+        ImageSourceError: an image cannot be read.
+    """
+    from plimsoll.builder.imagesource import open_image  # noqa: PLC0415  (rare)
+    from plimsoll.builder.view import image_view  # noqa: PLC0415
+
+    async def read(folder: Path, arch: Arch) -> View:
+        layout = str(folder / "out" / "layout")
+        async with open_image(layout, arch, Registry) as image:
+            return await image_view(image)
+
+    lines = []
+    for arch in archs:
+        before, after = await read(one, arch), await read(other, arch)
+        if before.digest == after.digest:
+            continue
+        found = [
+            *_unlike(before.config or {}, after.config or {}, "configuration: "),
+            *_unlike(
+                {f"/{path}": _facts(view) for path, view in (before.files or {}).items()},
+                {f"/{path}": _facts(view) for path, view in (after.files or {}).items()},
+            ),
+        ]
+        found = found or ["the same files, in another order or packed in another way"]
+        lines += [f"{arch}: {line}" for line in found]
+    return lines
+
+
+def _facts(view: FileView) -> dict[str, Any]:
+    names = ("kind", "mode", "uid", "gid", "size", "content", "mtime", "layer")
+    return {name: getattr(view, name) for name in names}
+
+
+def _unlike(one: dict[str, Any], other: dict[str, Any], what: str = "") -> Iterator[str]:
+    for name in sorted(one.keys() | other.keys()):
+        if name not in one or name not in other:
+            yield f"{what}{name} is in build {1 if name in one else 2} only"
+        elif isinstance(facts := one[name], dict):
+            unlike = [key for key, value in facts.items() if other[name].get(key) != value]
+            if unlike:
+                yield f"{what}{name} differs in {', '.join(unlike)}"
+        elif facts != other[name]:
+            yield f"{what}{name} is {facts!r} and {other[name]!r}"
 
 
 def child() -> None:

@@ -33,6 +33,7 @@ def verify_image_reproducible(config: Path, **options: Any) -> None:
         build_under,
         clock_library,
         differences,
+        explained,
     )
 
     inputs = read_inputs(config, options)
@@ -56,12 +57,17 @@ def verify_image_reproducible(config: Path, **options: Any) -> None:
             folder = root / str(number)
             folder.mkdir()
             results.append(build_under(circumstances, config, options, folder))
-    different = differences(*results)
+        different = differences(*results)
+        why = asyncio.run(explained(root / "1", root / "2", inputs.archs)) if different else []
     if inputs.as_json:
-        click.echo(json.dumps({"reproducible": not different, "different": different}))
+        shown = {"reproducible": not different, "different": different, "why": why}
+        click.echo(json.dumps(shown))
     if different:
+        for line in why if not inputs.as_json else ():
+            click.echo(line)
+        named = "; ".join(why[:3]) or ", ".join(different[:10])
         raise NotReproducibleError(
-            f"two builds differ in {len(different)} files: {', '.join(different[:10])}",
+            f"two builds differ in {len(different)} files: {named}",
             hint="this is a fault of this program: tell its developers, with the lock",
         )
     if not inputs.as_json:
