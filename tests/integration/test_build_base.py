@@ -25,6 +25,7 @@ from plimsoll.builder.basecache import BaseImageError
 from plimsoll.builder.lock import LockError
 from plimsoll.builder.node import FileConflictError
 from plimsoll.cli.main import cli
+from plimsoll.errors import Error
 from plimsoll.oci.digest import digest_of
 from plimsoll.oci.layout import Layout
 from plimsoll.oci.model import (
@@ -389,6 +390,31 @@ def test_a_damaged_base_is_refused(world):
         world.build("out")
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("./nowhere", "there is no base image at ./nowhere"),
+        ("/nowhere/base.tar", "there is no base image at /nowhere/base.tar"),
+        ("Not an image", "is no image reference"),
+        ("image.yaml", "is no readable tar file"),
+    ],
+)
+def test_what_is_no_base_image(world, name, words, monkeypatch):
+    monkeypatch.chdir(world.tmp)
+    world.on_base(image=name)
+    with pytest.raises(Error, match=words) as caught:
+        world.build("out")
+    assert caught.value.hint
+
+
+def test_a_base_image_in_a_file(world):
+    world.run("build", "base.yaml", "base:1", str(world.tmp / "base.tar"))
+    world.on_base()
+    first = world.build("one")[1]
+    world.on_base(image=world.tmp / "base.tar")
+    assert world.build("two")[1] == first
+
+
 def test_a_base_image_of_a_registry(world):
     world.on_base()
     local = world.build("local")[1]
@@ -403,4 +429,13 @@ def test_a_base_image_of_a_registry(world):
         rows = world.run("show-packages", "image.yaml").splitlines()
         shown = yaml12.load(world.run("show-config", "image.yaml"), "shown").value
         assert shown["contents"]["baseimage"] == {"image": name}
+        # By digest, of the index and of one architecture's manifest.
+        index = world.run("publish", "base.yaml", name).strip().rpartition("@")[2]
+        single = manifest.annotations["org.opencontainers.image.base.digest"]
+        for number, digest in enumerate((index, single)):
+            world.on_base(image=f"{registry.host}/base@{digest}")
+            _, other, _ = world.build(f"by{number}", "--arch", "amd64")
+            assert other.layers[:-1] == manifest.layers[:-1]
+        with pytest.raises(Error, match="is an image for amd64, not for arm64"):
+            world.build("neither", "--arch", "arm64")
     assert rows == ["lib 1.0-r0", "app 1.0-r0"]

@@ -97,11 +97,7 @@ class BaseImages:
         read = partial(load, self._store, name, is_local=is_local)
         if digest and (known := await asyncio.to_thread(read, digest)):
             return known
-        if is_local and not self._local:
-            raise BaseImageError(
-                f"the base image {name} is a file, and there are no files here",
-                hint="name an image of a registry",
-            )
+        self._check_place(name, is_local=is_local)
         if self._offline and not is_local:
             raise BaseImageError(
                 f"the base image {name} is not in the cache, and nothing may be fetched",
@@ -117,13 +113,28 @@ class BaseImages:
                     f"the base image {name} is {found}, and the lock names {digest}",
                     hint="make the lock anew with 'plimsoll lock', or restore the base image",
                 )
-            known = await asyncio.to_thread(read, found)
-            if known is None:
-                await keep(self._store, image)
+            # Of processes at the same time one fetches it.
+            async with self._store.lock_async(f"base image {found}"):
                 known = await asyncio.to_thread(read, found)
+                if known is None:
+                    await keep(self._store, image)
+                    known = await asyncio.to_thread(read, found)
         if known is None:
             raise CorruptEntryError(f"base image {name}")
         return known
+
+    def _check_place(self, name: str, *, is_local: bool) -> None:
+        if is_local and not self._local:
+            raise BaseImageError(
+                f"the base image {name} is a file, and there are no files here",
+                hint="name an image of a registry",
+            )
+        if not is_local and name.startswith((".", "/")):
+            raise BaseImageError(
+                f"there is no base image at {name}",
+                hint="paths count from the working directory; an image of a registry begins with "
+                "the registry's name",
+            )
 
 
 def locked_bases(bases: Mapping[Arch, Base]) -> list[LockedBase]:

@@ -147,7 +147,11 @@ def _local(path: Path, stack: ExitStack) -> tuple[Layout, Descriptor]:
             with tarfile.open(path) as tar:
                 tar.extractall(folder, filter="data")
         except tarfile.TarError as error:
-            raise ImageSourceError(f"{path} is no readable tar file: {error}") from None
+            why = str(error).partition("\n")[0].rstrip(":")
+            raise ImageSourceError(
+                f"{path} is no readable tar file: {why}",
+                hint="an image in a file is what 'docker save' writes, or an OCI layout in a tar",
+            ) from None
     if not (folder / "index.json").exists() and (folder / "manifest.json").exists():
         return _docker_archive(path, folder)
     if not (folder / "oci-layout").exists():

@@ -170,6 +170,9 @@ def _apply(tree: Tree, item: Path) -> None:
 
 
 def _existing(tree: Tree, path: str) -> Node:
+    if not tree.real(path, last=True):
+        # No layer has an entry for the root itself, but it may be meant with all that is below.
+        return tree.directory(path)
     node = tree.resolve(path)
     if node is None:
         raise TreeError("there is nothing at this path", hint="create it, or correct the path")

@@ -128,6 +128,16 @@ def test_paths(packages):
     assert nodes["opt/d"].uid == 0
 
 
+def test_the_root_may_be_meant_with_all_that_is_below(packages):
+    tree = Tree(packages(("a", {"opt/tool": "content", "link": "-> opt"}, {})))
+    before = set(tree.nodes)
+    everything = Path(path="/", type="permissions", recursive=True, uid=5, permissions=0o755)
+    rootfs.apply_paths(tree, [everything, Path(path="/", type="directory", permissions=0o755)])
+    assert set(tree.nodes) == before
+    owners = {path: node.uid for path, node in tree.nodes.items()}
+    assert owners == {"link": 0, "opt": 5, "opt/tool": 5}
+
+
 @pytest.mark.parametrize(
     ("path", "words"),
     [
