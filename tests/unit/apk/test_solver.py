@@ -96,6 +96,13 @@ def test_a_very_deep_chain():
     assert len(resolution) == deep + 1
 
 
+def test_a_package_with_very_many_needs():
+    needs = [f"p{n}" for n in range(5000)]
+    repo = repository(package("all", needs=" ".join(needs)), *map(package, needs))
+    assert len(resolve(["all"], [repo])) == 5001
+    assert len(resolve(["all", "!nothing"], [repo])) == 5001
+
+
 def test_the_greedy_choice_is_given_up_where_it_cannot_stand():
     """The newest ``a`` needs what ``z`` excludes; the reference gives up here."""
     repo = repository(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from plimsoll.apk.solver.preference import Preference
-from plimsoll.apk.solver.relations import loosely_satisfies
+from plimsoll.apk.solver.relations import contradicts, is_triggered, loosely_satisfies
 from plimsoll.apk.version import Constraint, Operator
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class DeadEndError(Exception):
 class _Frame:
     """One package on the way down, and what it still needs."""
 
-    __slots__ = ("children", "cyclic", "needs", "package")
+    __slots__ = ("children", "cyclic", "needs", "options", "package", "ranked", "seen")
 
     def __init__(self, package: Candidate, needs: dict[str, Constraint], *, cyclic: bool) -> None:
         self.package = package
@@ -37,6 +37,11 @@ class _Frame:
         self.cyclic = cyclic
         #: Places of its children in the list of what was found.
         self.children: list[int] = []
+        #: What could meet each need; the needs from the loosest to the tightest; and how much was
+        #: ruled out and held when that was found.
+        self.options: dict[str, list[Candidate]] = {}
+        self.ranked: list[str] = []
+        self.seen = (-1, -1)
 
 
 class _Known:
@@ -163,18 +168,27 @@ class Greedy:
 
     def _next_child(self, frame: _Frame, pin: str, known: _Known) -> Candidate | None:
         """The best candidate for the need with the fewest; drops the needs that are met."""
+        # Both only grow: where neither did, what was found before still holds.
+        now = (len(self._out), len(self._holders))
+        if frame.seen != now or self._universe.tagged:
+            self._look_at_needs(frame, pin, known)
+            frame.seen = now
+        if not frame.ranked:
+            return None
+        tightest = frame.ranked.pop()
+        name = frame.needs.pop(tightest).name
+        return Preference(name, known.chosen, known.origins).best(frame.options[tightest])
+
+    def _look_at_needs(self, frame: _Frame, pin: str, known: _Known) -> None:
         options: dict[str, list[Candidate]] = {}
         for text, need in frame.needs.items():
             if not self._is_met(frame.package, need):
                 options[text] = self._options(text, need, pin, known.chosen.get(need.name))
                 if not options[text]:
                     raise DeadEndError
-        if not options:
-            return None
-        tightest = min(options, key=lambda text: (len(options[text]), text))
-        name = frame.needs[tightest].name
-        frame.needs = {t: need for t, need in frame.needs.items() if t in options and t != tightest}
-        return Preference(name, known.chosen, known.origins).best(options[tightest])
+        frame.needs = {text: frame.needs[text] for text in options}
+        frame.options = options
+        frame.ranked = sorted(options, key=lambda t: (len(options[t]), t), reverse=True)
 
     def _is_met(self, package: Candidate, need: Constraint) -> bool:
         if need.name in package.provided or (
@@ -209,7 +223,7 @@ class Greedy:
                 self._out.update(
                     candidate
                     for candidate in self._universe.candidates(constraint.name)
-                    if _contradicts(candidate, constraint)
+                    if contradicts(candidate, constraint)
                 )
 
     def _rule_out_rivals(self, package: Candidate) -> None:
@@ -281,19 +295,3 @@ class Greedy:
             return True
         excluded = candidate in self._out or candidate in self._universe.excluded
         return not excluded and (not candidate.tag or candidate.tag == pin)
-
-
-def is_triggered(condition: str, present: dict[str, Candidate]) -> bool:
-    """Whether a word of ``install_if`` (``name`` or ``name=version``, exactly) is true."""
-    name, equals, version = condition.partition("=")
-    package = present.get(name)
-    return package is not None and (not equals or package.version == version)
-
-
-def _contradicts(candidate: Candidate, constraint: Constraint) -> bool:
-    if candidate.name == constraint.name:
-        return not constraint.accepts(candidate.version)
-    return any(
-        text and not constraint.accepts(text)
-        for text in candidate.provided.get(constraint.name, ())
-    )

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from plimsoll.apk.solver.greedy import is_triggered
 from plimsoll.apk.solver.preference import Preference
-from plimsoll.apk.solver.relations import satisfies
+from plimsoll.apk.solver.relations import is_triggered, satisfies
 from plimsoll.apk.version import Constraint
 
 if TYPE_CHECKING:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from plimsoll.apk.version import Constraint, Operator
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from plimsoll.apk.index import Index, IndexEntry
 
 _NO_VERSIONS: tuple[str, ...] = ()
@@ -154,3 +156,20 @@ def refusal(one: Candidate, other: Candidate) -> str | None:
     if one is other:
         return None
     return next((t for t, c in one.needs.items() if c.negated and satisfies(other, c)), None)
+
+
+def is_triggered(condition: str, present: Mapping[str, Candidate]) -> bool:
+    """Whether a word of ``install_if`` (``name`` or ``name=version``, exactly) is true."""
+    name, equals, version = condition.partition("=")
+    package = present.get(name)
+    return package is not None and (not equals or package.version == version)
+
+
+def contradicts(candidate: Candidate, constraint: Constraint) -> bool:
+    """Whether a version that ``candidate`` has under a name is another than is asked for."""
+    if candidate.name == constraint.name:
+        return not constraint.accepts(candidate.version)
+    return any(
+        text and not constraint.accepts(text)
+        for text in candidate.provided.get(constraint.name, ())
+    )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 #: Bounds the time that a hostile index can cost.
-MOST_CONTRADICTIONS = 20_000
+MOST_CONTRADICTIONS = 5_000
 
 
 class LimitError(Exception):
@@ -70,6 +70,8 @@ class Sat:
         self.core: list[Clause] = []
         self.trail: list[int] = []
         self.contradictions = 0
+        #: Literal → whether it holds; open ones are left out.
+        self._truth: dict[int, bool] = {}
         self._exclusions = exclusions
         self._limit = limit
         self._level: list[int] = [0]
@@ -126,8 +128,7 @@ class Sat:
             self._attach(learned)
 
     def _holds(self, literal: int) -> bool | None:
-        value = self.value[abs(literal)]
-        return value if value is None or literal > 0 else not value
+        return self._truth.get(literal)
 
     def _attach(self, clause: Clause) -> None:
         """Watch two literals; the first is assigned if it is the only one left."""
@@ -145,6 +146,7 @@ class Sat:
     def _assign(self, literal: int, reason: Clause | None) -> None:
         variable = abs(literal)
         self.value[variable] = literal > 0
+        self._truth[literal], self._truth[-literal] = True, False
         self._level[variable] = len(self._marks)
         self._reason[variable] = reason
         self.trail.append(literal)
@@ -174,21 +176,22 @@ class Sat:
         if not watching:
             return None
         kept: list[Clause] = []
+        holds = self._truth.get  # most of the time of a hard search is spent here
         for position, clause in enumerate(watching):
             literals = clause.literals
             if literals[0] == false and len(literals) > 1:
                 literals[0], literals[1] = literals[1], literals[0]
-            if self._holds(literals[0]):
+            if holds(literals[0]):
                 kept.append(clause)
                 continue
             for k in range(2, len(literals)):
-                if self._holds(literals[k]) is not False:
+                if holds(literals[k]) is not False:
                     literals[1], literals[k] = literals[k], literals[1]
                     self._watchers.setdefault(literals[1], []).append(clause)
                     break
             else:
                 kept.append(clause)
-                if self._holds(literals[0]) is False:
+                if holds(literals[0]) is False:
                     self._watchers[false] = kept + watching[position + 1 :]
                     return clause
                 self._assign(literals[0], clause)
@@ -237,6 +240,7 @@ class Sat:
             return
         for literal in self.trail[self._marks[level] :]:
             self.value[abs(literal)] = None
+            del self._truth[literal], self._truth[-literal]
             self._reason[abs(literal)] = None
         del self.trail[self._marks[level] :]
         del self._marks[level:]
