@@ -215,12 +215,15 @@ async def test_statuses_and_truncation(world):
 async def test_two_builds_at_once_fetch_each_file_once(world):
     import asyncio  # noqa: PLC0415
 
-    requests = []
+    sent = []
 
     async def handler(request):
-        requests.append(request.path)
         await asyncio.sleep(0.05)
-        return web.Response(body=(world.repository.root / request.path[1:]).read_bytes())
+        if request.headers.get("If-None-Match") == '"1"':
+            return web.Response(status=304)
+        sent.append(request.path)
+        data = (world.repository.root / request.path[1:]).read_bytes()
+        return web.Response(body=data, headers={"ETag": '"1"'})
 
     async with served(handler) as url:
         world.url = url
@@ -228,8 +231,8 @@ async def test_two_builds_at_once_fetch_each_file_once(world):
             *(asyncio.to_thread(world.run, f"out{n}.tar", "--no-sbom") for n in range(3))
         )
     assert len({d.stdout for d in done}) == 1
-    packages = [path for path in requests if path.endswith(".apk")]
-    assert sorted(packages) == sorted(set(packages))
+    names = ("APKINDEX.tar.gz", "app-1.0-r0.apk", "base-1.0-r0.apk")
+    assert sorted(sent) == [f"/x86_64/{name}" for name in names]
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="mounting a small disk needs root")

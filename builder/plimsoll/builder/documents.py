@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from plimsoll.builder.store import Store, storage_errors
 from plimsoll.http import Http, HttpError, NotModified, public_url
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from plimsoll.builder.logins import Logins
 
@@ -83,6 +84,15 @@ class Documents:
                     known = self._local(location, what, max_size)
                 self._known[location] = known
         return known
+
+    @asynccontextmanager
+    async def alone(self, location: str) -> AsyncIterator[None]:
+        """Hold a server's file against other processes: they find it in the cache afterwards."""
+        if self._offline or not is_url(location):
+            yield
+            return
+        async with self._store.lock_async(f"document {location}"):
+            yield
 
     def local(self, location: str) -> bytes:
         """A file of this machine, noted in ``read``; raises ``OSError``."""

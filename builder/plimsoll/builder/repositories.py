@@ -174,13 +174,14 @@ class Repositories:
         return result
 
     async def _index(self, repository: Repository, arch: Arch) -> RepositoryIndex:
-        document = await self._document(repository, arch)
-        try:
-            index = await asyncio.to_thread(self._read, document, repository.keyring)
-        except UnknownSignerError as error:
-            keyring = await self._announced(repository, arch, error)
-            index = await asyncio.to_thread(self._read, document, keyring)
-        await self._documents.keep(document)
+        async with self._documents.alone(repository.index_location(arch)):
+            document = await self._document(repository, arch)
+            try:
+                index = await asyncio.to_thread(self._read, document, repository.keyring)
+            except UnknownSignerError as error:
+                keyring = await self._announced(repository, arch, error)
+                index = await asyncio.to_thread(self._read, document, keyring)
+            await self._documents.keep(document)
         return RepositoryIndex(repository.url, index, repository.tag)
 
     async def _document(self, repository: Repository, arch: Arch) -> Document:
