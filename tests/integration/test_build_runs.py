@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import subprocess
@@ -16,8 +17,8 @@ import pytest
 from apk_repository import Repository, signing_key
 from command import plimsoll
 from gotools import tool
+from plimsoll.apk.tarfmt import Type
 from plimsoll.apk.writer import PackageFile
-from plimsoll.arch import Arch
 from plimsoll.builder.dockerdaemon import DockerError, load
 from registries import distribution_registry
 
@@ -58,19 +59,27 @@ class Desk:
         self.tmp = tmp
         program = tool("crane").read_bytes()
         repository = Repository(tmp / "repo", signing_key())
-        arch = (Arch.host().apk,)
-        files = {"usr/bin/hello": PackageFile("usr/bin/hello", mode=0o755, content=program)}
-        repository.add("hello", files, archs=arch)
-        repository.add("more", {"usr/share/more": "more"}, archs=arch)
+        files = {
+            "usr/bin/hello": PackageFile("usr/bin/hello", mode=0o755, content=program),
+            "usr/bin/again": PackageFile("usr/bin/again", Type.HARDLINK, linkname="usr/bin/hello"),
+        }
+        repository.add("hello", files)
+        more = {"usr/share/more": "more", "etc/passwd": "root:x:0:0:root:/root:/bin/sh\n"}
+        repository.add("more", more, origin="hello")
+        repository.add("third", {"usr/share/third": "third"})
         repository.write()
         self.head = (
             f"contents:\n  keyring: [{repository.key_file}]\n  repositories: [{repository.root}]\n"
         )
 
     def config(self, compression: str) -> Path:
-        path = self.tmp / f"{compression}.yaml"
+        return self.kind(compression, f"compression: {compression}\n", "hello")
+
+    def kind(self, name: str, extra: str, packages: str = "hello, more, third") -> Path:
+        path = self.tmp / f"{name}.yaml"
+        archs = "" if "archs:" in extra else "archs: [host]\n"
         path.write_text(
-            f"{self.head}  packages: [hello]\narchs: [host]\ncompression: {compression}\n"
+            f"{self.head}  packages: [{packages}]\n{archs}{extra}"
             "entrypoint: {command: /usr/bin/hello version}\n"
             "accounts: {run-as: 65532, users: [{username: nonroot, uid: 65532}]}\n"
         )
@@ -144,6 +153,55 @@ def test_every_form_runs(tmp_path):
             # Without a network of its own: the program needs none, and no plug-in is here.
             said = ctl("run", "--rm", "--snapshotter", "native", image, f"box{number}")
             assert said == expected, image
+
+
+ORIGIN = "layering: {strategy: origin, budget: 5}\n"
+KINDS = {
+    "origin": ORIGIN,
+    "package": "layering: {strategy: package, budget: 5}\ncompression: zstd\n",
+    "both": f"archs: [amd64, arm64]\n{ORIGIN}",
+    "compat": "paths: [{path: /x, type: hardlink, source: /usr/bin/hello, permissions: 0o755}]\n",
+    "compat-origin": f"archs: [amd64, arm64]\n{ORIGIN}",
+}
+
+
+def test_every_kind_runs_and_can_be_signed(tmp_path):
+    """Layers by origin and by package, several architectures, and what the reference makes."""
+    desk = Desk(tmp_path)
+    crane, cosign = str(tool("crane")), str(tool("cosign"))
+    home = {**os.environ, "COSIGN_PASSWORD": "pw", "HOME": str(tmp_path)}
+
+    def call(*command: str) -> str:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=120,
+            cwd=tmp_path,
+            env=home,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    call(cosign, "generate-key-pair")
+    services = {"mediaType": "application/vnd.dev.sigstore.signingconfig.v0.2+json"}
+    (tmp_path / "none.json").write_text(json.dumps(services))
+    expected = call(crane, "version")
+    with containerd(tmp_path / "containerd") as ctr, distribution_registry() as registry:
+        for kind, extra in KINDS.items():
+            config, name = desk.kind(kind, extra), f"{registry.host}/{kind}:1"
+            flags = ["--compat", "apko"] if kind.startswith("compat") else []
+            reference = desk.run("publish", config, name, *flags).strip()
+            how = ["--fast"] if "zstd" in extra else []
+            call(crane, "validate", "--remote", reference, "--insecure", *how)
+            call(*ctr, "images", "pull", "--plain-http", "--snapshotter", "native", name)
+            run = ["run", "--rm", "--snapshotter", "native", name, kind]
+            assert call(*ctr, *run) == expected, kind
+            signing = ["sign", "--yes", "--recursive", "--signing-config", "none.json"]
+            call(cosign, *signing, "--key", "cosign.key", reference)
+            verify = ["verify", "--insecure-ignore-tlog=true", "--key", "cosign.pub"]
+            assert reference.partition("@")[2] in call(cosign, *verify, reference)
 
 
 @contextmanager
