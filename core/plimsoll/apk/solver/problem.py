@@ -63,6 +63,7 @@ class Problem:
         self.requested: list[Demand] = []
         self.demands: dict[int, list[Demand]] = {}
         self._packages: tuple[dict[int, Candidate], ...] = tuple({} for _ in universes)
+        self._found: tuple[list[tuple[int, Candidate]], ...] = tuple([] for _ in universes)
         self._variables: dict[Candidate, int] = {}
         self._place: list[int | None] = [None]
         read = {text: Constraint.parse(text) for text in world}
@@ -134,21 +135,20 @@ class Problem:
         if variable is None:
             variable = self._variables[candidate] = self._new(place)
             self._packages[place][variable] = candidate
+            self._found[place].append((variable, candidate))
         return variable
 
     def _explore(self, place: int) -> None:
         """Add the needs of every package that can be reached."""
         universe = self.universes[place]
-        queue = list(self._packages[place].items())
-        for variable, package in queue:
+        # Grows while it is walked.
+        for variable, package in self._found[place]:
             for text, need in package.needs.items():
                 if need.negated or satisfies(package, need):
                     continue
-                known = len(self._packages[place])
                 options = {
                     self._add(c, place): c for c in universe.matching(need) if c.tag in self._pins
                 }
-                queue += list(self._packages[place].items())[known:]
                 fact = Needs(package, text, universe, tuple(options.values()))
                 self.sat.add((-variable, *options), fact)
                 self.demands.setdefault(variable, []).append(Demand(need, options))
