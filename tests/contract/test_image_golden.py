@@ -13,7 +13,9 @@ from plimsoll.api.image import ImageConfiguration, Layering
 from plimsoll.apk.packageinfo import PackageInfo
 from plimsoll.apk.tarfmt import TarReader
 from plimsoll.arch import Arch
+from plimsoll.builder import compatcertificates
 from plimsoll.builder.certificates import CA_BUNDLE, add_certificates
+from plimsoll.builder.compattree import CompatTree
 from plimsoll.builder.compose import Recipe, compose
 from plimsoll.builder.config import load_config, parse_config
 from plimsoll.builder.engine import Engine, build_all
@@ -152,6 +154,15 @@ async def test_certificates_of_packages(tmp_path):
     assert all(tree.resolve(path) for path in case["expect"]["files"])
     sidecar = tree.content(tree.nodes["etc/ssl/certs/.ca-certificates.crt.sha256"])
     assert sidecar.decode() == f"{hashlib.sha256(bundle).hexdigest()}  ca-certificates.crt\n"
+    exact = CompatTree(packages)
+    exact.write(CA_BUNDLE, b"")
+    compatcertificates.add_certificates(exact, config.certificates, 0)
+    compatcertificates.add_checksums(exact, 0)
+    bundle_there = exact.content(exact.nodes[CA_BUNDLE])
+    assert bundle_there.count(b"-----BEGIN CERTIFICATE-----") == count
+    assert exact.content(exact.nodes["etc/ssl/certs/.ca-certificates.crt.sha256"]).decode() == (
+        f"{hashlib.sha256(bundle_there).hexdigest()}  ca-certificates.crt\n"
+    )
     again = compose(Recipe(Arch.AMD64, config, packages, {}))
     assert again.content(again.nodes[CA_BUNDLE]) == bundle
 
