@@ -161,6 +161,59 @@ def test_from_request_to_tags(tmp_path, registry, repository):
     assert not build.step("plan")["unchanged"]
 
 
+def test_variants_are_images_of_their_own_under_other_tags(tmp_path, repository):
+    repository.add("shell", {"usr/bin/sh": "#!x\n"})
+    repository.write()
+    with crane_registry() as registry:
+        build = Build(tmp_path, registry, repository)
+        dev = {**build.request["image"], "contents": {"packages": ["app", "shell"]}}
+        dev["entrypoint"] = {"command": "/usr/bin/sh"}
+        tags = ["latest-dev", "v${package.app.version}-dev"]
+        build.request["variants"] = [{"name": "dev", "image": dev, "tags": tags}]
+        plan = build.step("plan")
+        (other,) = plan["variants"]
+        assert (plan["packages"], other["packages"]) == (4, 6)
+        assert other["tags"] == ["latest-dev", "v2.1-r3-dev"]
+        digests = {}
+        for option, found in ((), plan), (("--variant", "dev"), other):
+            arguments = [*option, "--plan-lock", found["lock"], "--key", str(build.keys)]
+            for arch in build.request["archs"]:
+                lock = ("--plan-lock", found["lock"])
+                done = build.step("assemble", *option, "--arch", arch, *lock)
+                arguments += ["--assembled", json.dumps(done)]
+            sealed = build.step("seal", *arguments)
+            words = [word for tag in found["tags"] for word in ("--tag", tag)]
+            build.step("promote", "--digest", sealed["digest"], *words)
+            digests[option] = sealed["digest"]
+        plain, variant = digests.values()
+        assert crane("digest", f"{build.image}:latest").strip() == plain
+        assert crane("digest", f"{build.image}:v2.1-r3-dev").strip() == variant != plain
+        shown = json.loads(crane("config", f"{build.image}:latest-dev"))
+        assert shown["config"]["Entrypoint"] == ["/usr/bin/sh"]
+        for digest, name in ((plain, None), (variant, "dev")):
+            (line,) = build.cosign(
+                "verify-attestation", "--type", "slsaprovenance1", f"{build.image}@{digest}"
+            ).splitlines()
+            statement = json.loads(base64.b64decode(json.loads(line)["payload"]))
+            asked = statement["predicate"]["buildDefinition"]["externalParameters"]
+            assert asked.get("variant") == name
+
+        # A change in one of them is a change of the build.
+        build.request["previousInputsHash"] = plan["inputsHash"]
+        assert build.step("plan")["unchanged"]
+        dev["environment"] = {"DEBUG": "1"}
+        assert not build.step("plan")["unchanged"]
+
+        lock = ("--plan-lock", plan["lock"], "--arch", "amd64")
+        failure = build.step("assemble", "--variant", "nope", *lock, status=3)
+        assert "no variant 'nope'" in failure["message"]
+        build.request["variants"][0]["tags"] = ["${package.app.version}"]
+        build.request["output"]["tags"] = ["2.1-r3"]
+        failure = build.step("plan", status=3)
+        assert failure["reason"] == "InvalidRequest"
+        assert "the image and variant dev would have the same tag '2.1-r3'" in failure["message"]
+
+
 def test_steps_can_be_repeated(tmp_path, repository):
     with distribution_registry() as registry:
         build = Build(tmp_path, registry, repository)

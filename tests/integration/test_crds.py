@@ -226,7 +226,8 @@ def test_a_repository_is_followed_or_built(plane):
 
 
 def test_examples_are_accepted(plane):
-    plane.kubectl("apply", "--dry-run=server", "-f", str(ROOT / "examples" / "imagebuild.yaml"))
+    for name in ("imagebuild.yaml", "variants.yaml"):
+        plane.kubectl("apply", "--dry-run=server", "-f", str(ROOT / "examples" / name))
 
 
 def test_columns_and_category(plane):

@@ -25,6 +25,7 @@ from plimsoll.api.steps import (
     PromoteResult,
     SealResult,
     StepFailure,
+    VariantPlan,
     dump,
 )
 from plimsoll.apk.index import IndexEntry
@@ -112,7 +113,11 @@ RESULTS = {
         lock=f"sha256:l{version}",
         packages=3,
         tags=["latest"],
+        variants=[
+            VariantPlan(name="dev", lock=f"sha256:v{version}", packages=4, tags=["latest-dev"])
+        ],
     ),
+    "rescan": lambda arch, version: SealResult(digest="sha256:d", signed=True, attestations=[]),
     "assemble": lambda arch, version: AssembleResult(
         arch=arch, digest=f"sha256:{arch}{version}", size=1, sbom="sha256:s"
     ),
@@ -132,7 +137,11 @@ class Kubelet(Pods):
     def succeed(self, pod, version=1):
         labels = pod["metadata"]["labels"]
         step = labels["plimsoll.dev/step"]
-        self.end(pod, RESULTS[step](labels.get("plimsoll.dev/arch", ""), version))
+        if step == "test":
+            super().end(pod, "Python 3.14\n")
+            return
+        which = f"{version}{labels.get('plimsoll.dev/variant', '')}"
+        self.end(pod, RESULTS[step](labels.get("plimsoll.dev/arch", ""), which))
 
 
 @pytest.fixture
@@ -253,6 +262,79 @@ def test_from_apply_to_ready(plane, operator, team, kubelet):
     assert {"BuildStarted", "BuildSucceeded", "IndexChanged"} <= event_reasons(plane, team)
     assert "finalizers" not in body["metadata"]
     assert not [k for k in body["metadata"].get("annotations", {}) if "kopf" in k]
+
+
+def test_variants_and_tests_before_any_tag_moves(plane, operator, team, kubelet):
+    edit = {
+        "spec": {
+            "archs": ["amd64"],
+            "variants": [
+                {"name": "dev", "packages": ["bash"], "overrides": {"work-dir": "/src"}},
+            ],
+            "tests": [
+                {"name": "version", "command": ["python3", "--version"]},
+                {"name": "shell", "command": ["bash", "-c", "true"], "variants": ["dev"]},
+            ],
+            "scan": {"databases": ["https://packages.example/security.json"]},
+        }
+    }
+    plane.kubectl("patch", "ib", "app", "-n", team, "--type=merge", "-p", json.dumps(edit))
+
+    def first_of(step):
+        def found():
+            for pod in kubelet.pods():
+                if pod["metadata"]["labels"]["plimsoll.dev/step"] == step:
+                    return pod
+                kubelet.succeed(pod)
+            return None
+
+        return until(found, f"the pod of {step}")
+
+    pod = first_of("test")
+    policy = plane.get("networkpolicy", "-n", team)["items"][0]["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert policy["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    run_to_the_end(plane, team, kubelet)
+    status = image_build(plane, team)["status"]
+    (dev,) = status["variants"]
+    assert (dev["name"], dev["digest"]) == ("dev", "sha256:d1dev")
+    assert status["digest"] == "sha256:d1"
+    made = [name.split("-", 3)[3] for name in jobs(plane, team)]
+    steps = ["assemble-amd64", "promote", "seal", "test-amd64"]
+    variants = ["assemble-v1-amd64", "promote-v1", "seal-v1", "test-v1-amd64"]
+    assert sorted(made) == sorted(["plan", *steps, *variants])
+
+    # Nothing changed: only what is known of vulnerabilities is looked up again.
+    later = {"spec": {"scan": {"databases": ["https://packages.example/more.json"]}}}
+    plane.kubectl("patch", "ib", "app", "-n", team, "--type=merge", "-p", json.dumps(later))
+    plan = first_of("plan")
+    kubelet.end(plan, RESULTS["plan"]("", 1).model_copy(update={"unchanged": True}))
+    pod = first_of("rescan")
+    assert pod["spec"]["serviceAccountName"] == "plimsoll-seal"
+    run_to_the_end(plane, team, kubelet)
+    body = image_build(plane, team)
+    assert condition(body, "BuildSucceeded")["reason"] == "Unchanged"
+
+    # A test that fails leaves all tags, and says which it was.
+    wrong = {"spec": {"tests": [{"name": "shell", "command": ["zsh"]}]}}
+    plane.kubectl("patch", "ib", "app", "-n", team, "--type=merge", "-p", json.dumps(wrong))
+    Pods.end(kubelet, first_of("test"), "exec: zsh: not found\n", 127)
+    until(lambda: has(plane, team, "Stalled", "True", "TestFailed"), "the failed test")
+    body = image_build(plane, team)
+    assert "the test of shell failed with status 127" in condition(body, "Stalled")["message"]
+    assert body["status"]["digest"] == "sha256:d1"
+
+    # What the schema refuses.
+    for spec, said in (
+        ({"variants": [{"name": "default", "packages": ["a"]}]}, "default is the name"),
+        ({"variants": [{"name": "dev"}]}, "expected packages"),
+        ({"tests": [{"name": "a"}]}, "expected command"),
+    ):
+        patch = json.dumps({"spec": spec})
+        done = plane.kubectl(
+            "patch", "ib", "app", "-n", team, "--type=merge", "-p", patch, check=False
+        )
+        assert said in done.stderr
 
 
 def test_killed_in_the_middle_nothing_is_built_twice(plane, operator, team, kubelet):

@@ -18,8 +18,10 @@ from plimsoll.api.steps import (
     SealResult,
     StepFailure,
     StepResult,
+    VariantPlan,
     dump,
 )
+from plimsoll.operator.podspec import VARIANT_LABEL
 from plimsoll.operator.reconcile import reconcile
 from plimsoll.operator.settings import JobSettings
 from plimsoll.operator.state import JobView, Observed, Plan
@@ -47,6 +49,7 @@ class World(MiniatureCluster):
         self.repositories: dict[str, PackageRepo] = {"wolfi": repository()}
         self.config_map: dict[str, str] | None = None
         self.config_maps: dict[str, dict[str, Any]] = {}
+        self.policies: dict[str, dict[str, Any]] = {}
 
     @property
     def desired(self) -> ImageBuild:
@@ -61,14 +64,22 @@ class World(MiniatureCluster):
     def keep(self, name: str, manifest: dict[str, Any]) -> None:
         if manifest["kind"] == "ConfigMap":
             self.config_maps.setdefault(name, manifest)
+        if manifest["kind"] == "NetworkPolicy":
+            self.policies[name] = manifest
 
     def forget(self, name: str) -> None:
         self.config_maps.pop(name, None)
 
     # What the Jobs do.
 
+    def variant(self, job: JobView) -> str:
+        """The variant that a Job is for, with a dash before it."""
+        name = self.manifests[job.name]["metadata"]["labels"].get(VARIANT_LABEL)
+        return f"-{name}" if name else ""
+
     def succeed(self, job: JobView, *, unchanged: bool = False, version: int = 1) -> None:
         """End a Job as its step would."""
+        variant = self.variant(job)
         results: dict[str, StepResult] = {
             "plan": PlanResult(
                 inputs_hash=f"inputs-{version}",
@@ -76,17 +87,30 @@ class World(MiniatureCluster):
                 lock=f"sha256:lock-{version}",
                 packages=12,
                 tags=["latest"],
+                variants=[
+                    VariantPlan(
+                        name=each["name"],
+                        lock=f"sha256:lock-{each['name']}-{version}",
+                        packages=20,
+                        tags=[f"latest-{each['name']}"],
+                    )
+                    for each in self.body["spec"].get("variants", [])
+                ],
             ),
+            "rescan": SealResult(digest=f"sha256:index-{version}", signed=True, attestations=[]),
             "assemble": AssembleResult(
                 arch=job.arch,
-                digest=f"sha256:{job.arch}-{version}",
+                digest=f"sha256:{job.arch}{variant}-{version}",
                 size=1000,
                 sbom=f"sha256:sbom-{version}",
             ),
-            "seal": SealResult(digest=f"sha256:index-{version}", signed=True, attestations=[]),
-            "promote": PromoteResult(tags=["latest"]),
+            "seal": SealResult(
+                digest=f"sha256:index{variant}-{version}", signed=True, attestations=[]
+            ),
+            "promote": PromoteResult(tags=[f"latest{variant}"]),
         }
-        message = dump(results[job.step]).decode()
+        # A test says what the image says.
+        message = dump(results[job.step]).decode() if job.step in results else "OK"
         self.jobs[job.name] = replace(job, phase="succeeded", message=message, exit_code=0)
 
     def fail(

@@ -52,6 +52,7 @@ def provenance(
                     {"url": public_url(s.url), "keys": sorted(s.keys)}
                     for s in logins.strip_sources(request.repositories)
                 ],
+                **({"variant": request.variant} if request.variant else {}),
                 "archs": request.archs,
                 "output": request.output.model_dump(mode="json", by_alias=True),
             },

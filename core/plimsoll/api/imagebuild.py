@@ -21,10 +21,12 @@ from plimsoll.api.meta import (
     ObjectMeta,
     ObjectName,
     cel,
+    listed_by,
 )
 from plimsoll.api.repository import RepositoryUse
 from plimsoll.api.scanspec import ScanSpec
 from plimsoll.api.signingspec import AttestSpec, Signing
+from plimsoll.api.variantspec import ImageTest, Tag, Variant
 
 _LEGACY_NEEDS_KEY = (
     "!has(self.signing) || !has(self.signing.keyless) || "
@@ -64,15 +66,7 @@ class OutputSpec(StrictModel):
     ]
     """Registry and repository without tag: ``registry.example/team/app``."""
 
-    tags: Annotated[
-        list[
-            Annotated[
-                str,
-                StringConstraints(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9_.$\{\}+-]+$"),
-            ]
-        ],
-        Field(min_length=1, max_length=32),
-    ] = ["latest"]
+    tags: Annotated[list[Tag], Field(min_length=1, max_length=32)] = ["latest"]
     """Tags that move to the image when everything has succeeded. ``${timestamp}`` becomes the
     start of the build (``20261121064400``), ``${package.NAME.version}`` the version of a package
     in the image."""
@@ -134,6 +128,18 @@ class ImageBuildSpec(StrictModel):
     ] = []
     """Architectures to build for, by their OCI names. Default: those of the image configuration;
     ``amd64`` and ``arm64`` if it names none."""
+
+    variants: Annotated[
+        list[Variant], Field(max_length=8, json_schema_extra=listed_by("name"))
+    ] = []
+    """Further images from the same configuration, with more in them. All are planned, built and
+    tested together, and no tag moves before all are done."""
+
+    tests: Annotated[
+        list[ImageTest], Field(max_length=24, json_schema_extra=listed_by("name"))
+    ] = []
+    """Commands that the images must run before any tag moves: one after the other, on a node of
+    each architecture, without network, secrets and token."""
 
     signing: Signing | None = None
     """Who signs the image. Without it the image is neither signed nor attested."""

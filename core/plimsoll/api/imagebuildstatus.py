@@ -25,6 +25,33 @@ class ArchImage(Model):
     """Bytes of its compressed layers."""
 
 
+class VariantImage(Model):
+    """The image of a variant."""
+
+    name: str
+    """Name of the variant."""
+
+    image: str
+    """The image by digest: ``registry.example/team/app@sha256:…``."""
+
+    digest: str
+    """Digest of the image index."""
+
+    tags: Annotated[list[str], Field(max_length=64)] = []
+    """Tags that the last successful build moved to it."""
+
+    architectures: Annotated[
+        list[ArchImage], Field(max_length=16, json_schema_extra=listed_by("arch"))
+    ] = []
+    """The image of each architecture."""
+
+    packages: int | None = None
+    """Packages in the image, all architectures together."""
+
+    lock: str | None = None
+    """Digest of the lock of the image."""
+
+
 BuildState = Literal["Running", "Succeeded", "Unchanged", "Failed", "Cancelled"]
 BuildReason = Literal["Configuration", "Repository", "Requested", "Schedule", "Retry"]
 
@@ -88,11 +115,36 @@ class BuildInputs(Model):
     output: str
     """Registry and repository that the image goes to."""
 
+    scan: str = ""
+    """Hash of what is scanned by; empty if nothing is."""
+
     requested_at: str | None = None
     """Value of the annotation ``plimsoll.dev/requested-at``."""
 
 
-class Build(BuildRecord):
+class Lane(Model):
+    """How far one image of a build is."""
+
+    assembled: Annotated[
+        list[AssembleResult], Field(max_length=16, json_schema_extra=listed_by("arch"))
+    ] = []
+    """Results of its assemble steps."""
+
+    tested: Annotated[list[str], Field(max_length=16)] = []
+    """Architectures on which it passed its tests."""
+
+    sealed: SealResult | None = None
+    """Result of its seal step."""
+
+
+class VariantBuild(Lane):
+    """How far a variant is."""
+
+    name: str
+    """Name of the variant."""
+
+
+class Build(BuildRecord, Lane):
     """The current or last build."""
 
     number: int
@@ -107,13 +159,15 @@ class Build(BuildRecord):
     plan: PlanResult | None = None
     """Result of its plan step."""
 
-    assembled: Annotated[
-        list[AssembleResult], Field(max_length=16, json_schema_extra=listed_by("arch"))
+    variants: Annotated[
+        list[VariantBuild], Field(max_length=8, json_schema_extra=listed_by("name"))
     ] = []
-    """Results of its assemble steps."""
+    """How far its variants are."""
 
-    sealed: SealResult | None = None
-    """Result of its seal step."""
+    @property
+    def is_sealed(self) -> bool:
+        """Whether nothing is left to do but to move tags."""
+        return all(lane.sealed is not None for lane in (self, *self.variants))
 
 
 class ImageBuildStatus(Model):
@@ -143,6 +197,11 @@ class ImageBuildStatus(Model):
         list[ArchImage], Field(max_length=16, json_schema_extra=listed_by("arch"))
     ] = []
     """The image of each architecture."""
+
+    variants: Annotated[
+        list[VariantImage], Field(max_length=8, json_schema_extra=listed_by("name"))
+    ] = []
+    """The images of the variants."""
 
     packages: int | None = None
     """Packages in the image, all architectures together."""

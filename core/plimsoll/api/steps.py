@@ -24,7 +24,7 @@ EXIT_RETRY = 1
 EXIT_PERMANENT = 3
 TERMINATION_MESSAGE_LIMIT = 4096
 
-StepName = Literal["plan", "assemble", "seal", "promote"]
+StepName = Literal["plan", "rescan", "assemble", "test", "seal", "promote"]
 
 
 class RepositorySource(Model):
@@ -61,6 +61,16 @@ class Attest(Model):
     """The report of the scan, if ``scan`` asks for one."""
 
 
+class RequestVariant(Model):
+    """Another image of the same build."""
+
+    name: str
+    image: ImageConfiguration
+    """The whole configuration, not only what differs."""
+
+    tags: list[str]
+
+
 class BuildRequest(Model):
     """Everything a build depends on, fixed at its start."""
 
@@ -80,6 +90,12 @@ class BuildRequest(Model):
     """OCI names: ``amd64``, ``arm64``."""
 
     output: Output
+    variants: list[RequestVariant] = []
+    """Further images, planned together with the first."""
+
+    variant: str = ""
+    """The variant that ``image`` and ``output`` are of; empty for the image that is none."""
+
     attest: Attest = Attest()
     scan: ScanSpec | None = None
     """Where known vulnerabilities are looked up; what fails the build is not signed."""
@@ -102,6 +118,34 @@ class BuildRequest(Model):
     trusted_hosts: list[str] = []
     """Hosts that may be asked although they are at loopback, link-local or metadata addresses."""
 
+    def of_variant(self, name: str) -> BuildRequest:
+        """What this says of one variant; of the image that is none if ``name`` is empty.
+
+        Raises:
+            KeyError: there is no such variant.
+        """
+        if not name:
+            return self
+        one = {variant.name: variant for variant in self.variants}[name]
+        output = self.output.model_copy(update={"tags": one.tags})
+        return self.model_copy(update={"image": one.image, "output": output, "variant": name})
+
+
+class VariantPlan(Model):
+    """What ``plan`` found for one variant."""
+
+    name: str
+    """Name of the variant."""
+
+    lock: str
+    """Digest of its lock artifact."""
+
+    packages: int
+    """How many packages, all architectures together."""
+
+    tags: list[str]
+    """Its tags with every template filled in."""
+
 
 class PlanResult(Model):
     """Result of ``plan``."""
@@ -118,6 +162,9 @@ class PlanResult(Model):
 
     tags: list[str]
     """``output.tags`` with every template filled in."""
+
+    variants: list[VariantPlan] = []
+    """The same for every variant."""
 
 
 class AssembleResult(Model):
@@ -176,9 +223,13 @@ def dump(result: StepResult | StepFailure) -> bytes:
 
 
 def load(step: StepName, message: str) -> StepResult | StepFailure:
-    """Decode a termination message; raises ``pydantic.ValidationError`` on anything else."""
+    """Decode a termination message; raises ``pydantic.ValidationError`` on anything else.
+
+    A test has none: its containers run the image.
+    """
     models: dict[str, Any] = {
         "plan": PlanResult,
+        "rescan": SealResult,
         "assemble": AssembleResult,
         "seal": SealResult,
         "promote": PromoteResult,

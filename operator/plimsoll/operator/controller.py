@@ -16,7 +16,7 @@ from plimsoll.operator.children import look_at_jobs
 from plimsoll.operator.objects import find_repositories, write_status
 from plimsoll.operator.reconcile import reconcile
 from plimsoll.operator.slots import Slots
-from plimsoll.operator.sources import explain
+from plimsoll.operator.specs import explain
 from plimsoll.operator.state import Observed
 
 if TYPE_CHECKING:

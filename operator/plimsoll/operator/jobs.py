@@ -10,18 +10,23 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
-from plimsoll.api.steps import Attest, BuildRequest, Output
+from plimsoll.api.steps import Attest, BuildRequest, Output, RequestVariant
 from plimsoll.operator import podspec
-from plimsoll.operator.podspec import ARCH_LABEL, BUILD_LABEL, REQUEST_DIR, REQUEST_FILE, STEP_LABEL
+from plimsoll.operator.lanes import lane_of, plan_of
+from plimsoll.operator.podspec import (
+    ARCH_LABEL,
+    BUILD_LABEL,
+    REQUEST_DIR,
+    REQUEST_FILE,
+    STEP_LABEL,
+    VARIANT_LABEL,
+)
 from plimsoll.operator.signingvolume import inline_documents, signing_option, signing_source
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from plimsoll.api.imagebuild import ImageBuild
-    from plimsoll.api.imagebuildstatus import Build, BuildInputs
-    from plimsoll.api.steps import StepName
-    from plimsoll.arch import Arch
+    from plimsoll.api.imagebuildstatus import Build, BuildInputs, ImageBuildStatus
+    from plimsoll.operator.lanes import Task
     from plimsoll.operator.podspec import Manifest
     from plimsoll.operator.settings import JobSettings
     from plimsoll.operator.sources import Configuration, Repositories
@@ -33,13 +38,8 @@ def build_id(desired: ImageBuild, number: int, inputs: BuildInputs) -> str:
     """Name of a build: what it is for, its number, and a hash of what it starts from."""
     facts = f"{desired.metadata.uid}/{number}/{inputs.model_dump_json()}"
     digest = hashlib.sha256(facts.encode()).hexdigest()[:6]
-    stem = re.sub(r"[^a-z0-9-]", "-", desired.metadata.name)[:32].rstrip("-")
+    stem = re.sub(r"[^a-z0-9-]", "-", desired.metadata.name)[:24].rstrip("-")
     return f"{stem}-{number}-{digest}"
-
-
-def job_name(build: str, step: StepName, arch: Arch | None = None) -> str:
-    """Name of a step's Job."""
-    return f"{build}-{step}-{arch.slug}" if arch else f"{build}-{step}"
 
 
 def request(
@@ -73,6 +73,10 @@ def request(
             tags=list(spec.output.tags),
             legacy_signatures=spec.output.legacy_signatures,
         ),
+        variants=[
+            RequestVariant(name=each.name, image=each.image, tags=list(each.tags))
+            for each in configuration.variants
+        ],
         attest=attest,
         scan=spec.scan,
         started=build.started_at,
@@ -90,7 +94,9 @@ def request_config_map(desired: ImageBuild, content: BuildRequest) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": _metadata(desired, content.build_id, content.build_id, {}),
+        "metadata": podspec.metadata(
+            "ImageBuild", desired.metadata, content.build_id, {BUILD_LABEL: content.build_id}
+        ),
         "immutable": True,
         "data": {
             REQUEST_FILE: content.model_dump_json(by_alias=True),
@@ -99,45 +105,55 @@ def request_config_map(desired: ImageBuild, content: BuildRequest) -> Manifest:
     }
 
 
-def step_job(
-    desired: ImageBuild,
-    build: Build,
-    step: StepName,
-    settings: JobSettings,
-    arch: Arch | None = None,
-) -> Manifest:
-    """The Job of one step."""
+def step_job(desired: ImageBuild, build: Build, task: Task, settings: JobSettings) -> Manifest:
+    """The Job of one step of ours."""
     spec = desired.spec
-    sealing = step == "seal"
+    signs = task.step in {"seal", "rescan"}
     mounts = podspec.step_mounts(build.id, spec.job, spec.output.push_secret)
-    if sealing and spec.signing is not None:
+    if signs and spec.signing is not None:
         mounts.add("signing", _KEY_DIR, signing_source(spec.signing, build.id))
-    arguments = _arguments(desired, build, step, arch)
-    container = podspec.step_container([step], arguments, mounts, settings, spec.job.resources)
-    account = settings.seal_account if sealing else settings.build_account
+    arguments = _arguments(desired, build, task)
+    container = podspec.step_container([task.step], arguments, mounts, settings, spec.job.resources)
+    account = settings.seal_account if signs else settings.build_account
     pod = podspec.pod([container], mounts.volumes, spec.job, settings, account=account)
-    labels = {STEP_LABEL: step, **({ARCH_LABEL: arch.slug} if arch else {})}
-    about = _metadata(desired, build.id, job_name(build.id, step, arch), labels)
-    return podspec.job(about, pod, seconds=podspec.seconds_of(spec.job))
+    return podspec.job(about(desired, build, task), pod, seconds=podspec.seconds_of(spec.job))
 
 
-def _arguments(desired: ImageBuild, build: Build, step: StepName, arch: Arch | None) -> list[str]:
+def _arguments(desired: ImageBuild, build: Build, task: Task) -> list[str]:
     arguments = ["--request", f"{REQUEST_DIR}/{REQUEST_FILE}"]
-    if build.plan is not None:
-        arguments += ["--plan-lock", build.plan.lock]
-    if arch is not None:
-        arguments += ["--arch", arch.oci]
-    if step == "seal":
-        for result in sorted(build.assembled, key=lambda r: r.arch):
+    plan, lane = plan_of(build, task.variant), lane_of(build, task.variant)
+    if task.step in {"assemble", "seal"} and plan is not None:
+        arguments += ["--plan-lock", plan.lock]
+        if task.variant:
+            arguments += ["--variant", task.variant]
+    if task.arch is not None:
+        arguments += ["--arch", task.arch.oci]
+    if task.step == "seal":
+        for result in sorted(lane.assembled, key=lambda r: r.arch):
             arguments += ["--assembled", result.model_dump_json(by_alias=True)]
-        if desired.spec.signing is not None:
-            arguments += [signing_option(desired.spec.signing), _KEY_DIR]
-    if step == "promote" and build.sealed is not None and build.plan is not None:
-        arguments += ["--digest", build.sealed.digest]
-        for tag in build.plan.tags:
+    if task.step == "rescan":
+        arguments += ["--digest", _known_digest(desired.status, task.variant)]
+    if task.step in {"seal", "rescan"} and desired.spec.signing is not None:
+        arguments += [signing_option(desired.spec.signing), _KEY_DIR]
+    if task.step == "promote" and lane.sealed is not None and plan is not None:
+        arguments += ["--digest", lane.sealed.digest]
+        for tag in plan.tags:
             arguments += ["--tag", tag]
     return arguments
 
 
-def _metadata(desired: ImageBuild, build: str, name: str, labels: Mapping[str, str]) -> Manifest:
-    return podspec.metadata("ImageBuild", desired.metadata, name, {BUILD_LABEL: build, **labels})
+def _known_digest(status: ImageBuildStatus, variant: str) -> str:
+    """The image that exists already."""
+    known = {each.name: each.digest for each in status.variants}
+    return known[variant] if variant else status.digest or ""
+
+
+def about(desired: ImageBuild, build: Build, task: Task) -> Manifest:
+    """Metadata of a Job."""
+    labels = {BUILD_LABEL: build.id, STEP_LABEL: task.step}
+    if task.variant:
+        labels[VARIANT_LABEL] = task.variant
+    if task.arch is not None:
+        labels[ARCH_LABEL] = task.arch.slug
+    name = task.job_name(build)
+    return podspec.metadata("ImageBuild", desired.metadata, name, labels)

@@ -1,7 +1,7 @@
 """What pods that run code of packages may reach: nothing. Pure.
 
-Policies belong to their PackageRepo and select its pods alone. They are additive, so one more of
-somebody else's may open what these close.
+Policies belong to their PackageRepo or ImageBuild and select its pods alone. They are additive, so
+one more of somebody else's may open what these close.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from plimsoll.operator.packagerequest import KIND
 from plimsoll.operator.podspec import STEP_LABEL, owner_label
 
 if TYPE_CHECKING:
+    from plimsoll.api.meta import ObjectMeta
     from plimsoll.api.packagerepo import PackageRepo
-    from plimsoll.operator.podspec import Manifest
+    from plimsoll.operator.podspec import Manifest, OwnerKind
 
 #: Label of pods whose steps may use the network.
 NETWORK_LABEL = f"{GROUP}/network"
@@ -68,16 +69,23 @@ def policies(desired: PackageRepo) -> list[Manifest]:
             "policyTypes": ["Egress"],
             "egress": [{"to": public}, {"to": [names], "ports": dns}],
         }
-    return [_policy(desired, name, spec) for name, spec in specs.items()]
+    return [_policy(KIND, desired.metadata, name, spec) for name, spec in specs.items()]
 
 
-def _policy(desired: PackageRepo, what: str, spec: Manifest) -> Manifest:
-    about = desired.metadata
+def image_policy(about: ObjectMeta) -> Manifest:
+    """Nobody talks to the pods that test an image, and they talk to nobody."""
+    ours = {owner_label("ImageBuild"): about.uid, STEP_LABEL: "test"}
+    types = ["Ingress", "Egress"]
+    spec = {"podSelector": {"matchLabels": ours}, "policyTypes": types}
+    return _policy("ImageBuild", about, "tests", spec)
+
+
+def _policy(kind: OwnerKind, about: ObjectMeta, what: str, spec: Manifest) -> Manifest:
     digest = hashlib.sha256(about.uid.encode()).hexdigest()[:6]
     name = f"{about.name[:200].rstrip('-.')}-{digest}-{what}"
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
-        "metadata": podspec.metadata(KIND, about, name, {}),
+        "metadata": podspec.metadata(kind, about, name, {}),
         "spec": spec,
     }

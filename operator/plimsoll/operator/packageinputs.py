@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from plimsoll.api.meta import parse_duration
 from plimsoll.operator import sources
-from plimsoll.operator.sources import InvalidSpecError, MissingError, hash_of
+from plimsoll.operator.sources import hash_of
+from plimsoll.operator.specs import InvalidSpecError, MissingError, parse_archs
 
 if TYPE_CHECKING:
     from plimsoll.api.packagerepo import PackageRepo
@@ -67,9 +68,9 @@ def inputs(desired: PackageRepo, observed: PackagesObserved) -> Inputs:
             "spec.packages.repositories names the repository itself",
             hint="remove it: the repository is always one of its own",
         )
-    archs = sources.parse_archs(spec.archs)
+    archs = parse_archs(spec.archs)
     if spec.emulate_on is not None:
-        sources.parse_archs([spec.emulate_on])
+        parse_archs([spec.emulate_on])
     secret = secret_name(desired)
     signing = hash_of({"secret": secret, **spec.signing.model_dump(mode="json")})
     contents: dict[str, str] = {}

@@ -117,7 +117,7 @@ class PackageJobs:
         pod["volumes"] = [{"name": "output", "emptyDir": {}}]
         labels = {NETWORK_LABEL: "public"} if prepared.network else {}
         if not prepared.network:
-            _without_names(pod)
+            podspec.without_names(pod)
         about = self._metadata(build.id, "build", request="", arch=build.arch, labels=labels)
         seconds = max(prepared.timeout, patience) + patience
         return podspec.job(about, pod, seconds=seconds, retries=0)
@@ -151,7 +151,7 @@ class PackageJobs:
             for number, test in enumerate(collected.tests)
         ]
         pod = self._guest_pod(containers, build)
-        _without_names(pod)
+        podspec.without_names(pod)
         about = self._metadata(build.id, "test", request="", arch=build.arch)
         return podspec.job(about, pod, seconds=podspec.seconds_of(self._spec.job), retries=0)
 
@@ -198,7 +198,7 @@ class PackageJobs:
     def _guest_pod(self, containers: Sequence[Manifest], build: PackageBuild) -> Manifest:
         """A pod that runs code of a package, on a node of its architecture."""
         prepared, storage = build.prepared, self._spec.storage
-        node = {"kubernetes.io/arch": _node_arch(self._spec.emulate_on or build.arch)}
+        node = {"kubernetes.io/arch": podspec.node_arch(self._spec.emulate_on or build.arch)}
         return podspec.pod(
             containers,
             [],
@@ -243,17 +243,6 @@ def _signing(mounts: Mounts, inputs: Inputs) -> list[str]:
 
 def _about(build: PackageBuild) -> list[str]:
     return [*_REQUEST, "--plan", build.plan, "--package", build.name, "--arch", build.arch]
-
-
-def _without_names(pod: Manifest) -> None:
-    """No name server: names do not get out where packets do not."""
-    pod["dnsPolicy"] = "None"
-    pod["dnsConfig"] = {"nameservers": ["127.0.0.1"]}
-
-
-def _node_arch(arch: str) -> str:
-    """What ``kubernetes.io/arch`` of a node is: ``arm`` for all of its variants."""
-    return arch.partition("/")[0]
 
 
 def _resources(common: Resources | None, asked: Mapping[str, str]) -> Resources | None:

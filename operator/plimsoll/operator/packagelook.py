@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from plimsoll.api.packagerepo import PackageRepo
     from plimsoll.api.packagestatus import PackageRepoStatus
     from plimsoll.operator.packageinputs import Inputs
-    from plimsoll.operator.sources import InvalidSpecError, MissingError
+    from plimsoll.operator.specs import InvalidSpecError, MissingError
     from plimsoll.operator.state import Action, Event
 
 

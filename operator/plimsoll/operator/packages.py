@@ -17,7 +17,7 @@ from plimsoll.operator.packagelook import PackagesLook
 from plimsoll.operator.packagesession import Session
 from plimsoll.operator.packagetidy import tidy
 from plimsoll.operator.planning import next_look
-from plimsoll.operator.sources import InvalidSpecError, MissingError
+from plimsoll.operator.specs import InvalidSpecError, MissingError
 from plimsoll.operator.state import Plan
 
 if TYPE_CHECKING:

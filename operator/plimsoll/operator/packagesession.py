@@ -190,7 +190,7 @@ class Session:
         for build in self._status.builds:
             if only is not None and build.id not in only:
                 pass
-            elif build.state in RUNNING and build.id == cancelled:
+            elif build.state in {"Queued", *RUNNING} and build.id == cancelled:
                 build = self._failed(build, _CANCELLED)  # noqa: PLW2901  one build, a look later
                 failed.append(build)
             elif build.state in RUNNING:

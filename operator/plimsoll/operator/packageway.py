@@ -20,7 +20,7 @@ from plimsoll.api.steps import StepFailure
 from plimsoll.operator.networkpolicy import policies
 from plimsoll.operator.packagejobs import job_name
 from plimsoll.operator.podspec import service_account
-from plimsoll.operator.results import failure, last_lines, lost
+from plimsoll.operator.results import failure, last_lines, lost, placed, tested
 from plimsoll.operator.state import Apply, Create
 
 if TYPE_CHECKING:
@@ -149,7 +149,8 @@ class Walker:
         if not view.finished:
             return _waiting(build, "Testing", view)
         if view.phase == "failed":
-            return Way(build, failure=_tested(view, build.collected))
+            names = [test.name for test in build.collected.tests]
+            return Way(build, failure=tested(view, "test", names, JOB))
         return Way(_state(build, "Built"))
 
     def _view(self, build: PackageBuild, step: str) -> JobView | None:
@@ -175,12 +176,8 @@ def _done(build: PackageBuild) -> PackageBuild:
 def _waiting(build: PackageBuild, state: PackageState, view: JobView | None) -> Way:
     if view is None:
         return Way(_state(build, state), starting=True)
+    view = placed(view)
     message, reason = view.trouble, view.trouble_reason
-    if reason == "Unschedulable" and state in {"Building", "Testing"}:
-        reason = "NoNodeForArchitecture"
-        message = (
-            f"{message}; the label kubernetes.io/arch of its node must be that of {build.arch}"
-        )
     return Way(
         _state(build, state, f"Job {view.name}: {message}" if message else "", reason),
         starting=view.phase == "waiting",
@@ -208,19 +205,4 @@ def _built(view: JobView) -> BuildFailure:
         reason="BuildFailed",
         message=f"the steps failed with status {view.exit_code}:\n{said}",
         retryable=view.exit_code in _KILLED,
-    )
-
-
-def _tested(view: JobView, collected: PackageCollectResult) -> BuildFailure:
-    if view.reason in {"OOMKilled", "DeadlineExceeded"} or not view.container:
-        return failure(view, "test", None, JOB)
-    number = view.container.removeprefix("test-")
-    names = [test.name for test in collected.tests]
-    name = names[int(number)] if number.isdigit() and int(number) < len(names) else view.container
-    said = last_lines(view.message) or "it said nothing"
-    return BuildFailure(
-        step="test",
-        reason="TestFailed",
-        message=f"the test of {name} failed with status {view.exit_code}:\n{said}",
-        retryable=False,
     )

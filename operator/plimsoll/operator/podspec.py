@@ -25,6 +25,7 @@ OwnerKind = Literal["ImageBuild", "PackageRepo"]
 BUILD_LABEL = f"{GROUP}/build"
 STEP_LABEL = f"{GROUP}/step"
 ARCH_LABEL = f"{GROUP}/arch"
+VARIANT_LABEL = f"{GROUP}/variant"
 REQUEST_LABEL = f"{GROUP}/request"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "plimsoll-operator"
@@ -162,7 +163,8 @@ def pod(  # noqa: PLR0913  what pods differ in
     settings: JobSettings,
     *,
     account: str,
-    user: int = USER,
+    user: int | None = USER,
+    non_root: bool = False,
     group: bool = True,
     pull_secrets: Sequence[str] = (),
     node_selector: Mapping[str, str] | None = None,
@@ -175,7 +177,8 @@ def pod(  # noqa: PLR0913  what pods differ in
         spec: how Jobs run.
         settings: how all Jobs run.
         account: its ServiceAccount.
-        user: whom it runs as.
+        user: whom it runs as; ``None`` for whom its images say.
+        non_root: refuse images that say root.
         group: let volumes belong to the user's group, which sets the bit setgid on their folders.
         pull_secrets: Secrets to pull images with, beside those of the settings.
         node_selector: labels of nodes, beside those of ``spec``.
@@ -186,9 +189,7 @@ def pod(  # noqa: PLR0913  what pods differ in
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": {
-            "runAsNonRoot": user != 0,
-            "runAsUser": user,
-            "runAsGroup": user,
+            **_identity(user, non_root=non_root),
             **({"fsGroup": user, "fsGroupChangePolicy": "OnRootMismatch"} if group else {}),
             "seccompProfile": {"type": "RuntimeDefault"},
         },
@@ -204,6 +205,12 @@ def pod(  # noqa: PLR0913  what pods differ in
     if priority := spec.priority_class_name or settings.priority_class:
         made["priorityClassName"] = priority
     return made
+
+
+def _identity(user: int | None, *, non_root: bool) -> Manifest:
+    if user is None:
+        return {"runAsNonRoot": True} if non_root else {}
+    return {"runAsNonRoot": user != 0, "runAsUser": user, "runAsGroup": user}
 
 
 def job(about: Manifest, template: Manifest, *, seconds: int, retries: int = RETRIES) -> Manifest:
@@ -240,6 +247,17 @@ def job(about: Manifest, template: Manifest, *, seconds: int, retries: int = RET
             },
         },
     }
+
+
+def without_names(pod: Manifest) -> None:
+    """No name server: names do not get out where packets do not."""
+    pod["dnsPolicy"] = "None"
+    pod["dnsConfig"] = {"nameservers": ["127.0.0.1"]}
+
+
+def node_arch(arch: str) -> str:
+    """What ``kubernetes.io/arch`` of a node is: ``arm`` for all of its variants."""
+    return arch.partition("/")[0]
 
 
 def seconds_of(spec: JobSpec) -> int:

@@ -1,9 +1,9 @@
-"""One build on its way: plan, assemble per architecture, seal, promote. Pure."""
+"""One build on its way: plan, assemble per image and architecture, test, seal, promote. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -16,28 +16,35 @@ from plimsoll.api.steps import (
     StepFailure,
     load,
 )
-from plimsoll.operator.jobs import (
-    job_name,
-    request,
-    request_config_map,
-    step_job,
-)
+from plimsoll.operator.jobs import request, request_config_map, step_job
+from plimsoll.operator.lanes import Task, lane_of, with_lane
+from plimsoll.operator.networkpolicy import image_policy
 from plimsoll.operator.podspec import service_account
-from plimsoll.operator.results import failure, lost
-from plimsoll.operator.state import Create
-
-R = TypeVar("R", PlanResult, AssembleResult, SealResult, PromoteResult)
+from plimsoll.operator.results import failure, lost, placed, tested
+from plimsoll.operator.state import Apply, Create
+from plimsoll.operator.testjobs import test_job
+from plimsoll.operator.variants import tests_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from plimsoll.api.base import Model
     from plimsoll.api.imagebuild import ImageBuild
     from plimsoll.api.imagebuildstatus import Build
     from plimsoll.api.steps import StepName
-    from plimsoll.arch import Arch
     from plimsoll.operator.settings import JobSettings
     from plimsoll.operator.sources import Configuration, Repositories
     from plimsoll.operator.state import Action, JobView, Observed
+
+#: Step → what is said of a build that is at it, and what its Jobs hand back; nothing for a test.
+_PHASES: dict[StepName, tuple[str, type[Model] | None]] = {
+    "plan": ("Planning", PlanResult),
+    "rescan": ("Rescanning", SealResult),
+    "assemble": ("Assembling", AssembleResult),
+    "test": ("Testing", None),
+    "seal": ("Sealing", SealResult),
+    "promote": ("Promoting", PromoteResult),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +53,11 @@ class Progress:
 
     Attributes:
         build: with the results read so far.
-        phase: ``Planning``, ``Assembling``, ``Sealing``, ``Promoting``, or empty when it ended.
+        phase: ``Planning``, ``Assembling`` and so on, or empty when it ended.
         detail: what is waited for, for people.
         trouble_reason: set if something keeps a Job from going on.
         starting: a pod is waited for; nothing may tell why it does not start.
-        promoted: result of the last step: the build succeeded.
+        promoted: the tags of every image, by the name of its variant: the build succeeded.
     """
 
     build: Build
@@ -61,7 +68,17 @@ class Progress:
     actions: tuple[Action, ...] = ()
     failure: BuildFailure | None = None
     unchanged: bool = False
-    promoted: PromoteResult | None = None
+    promoted: Mapping[str, Sequence[str]] | None = None
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """What the Jobs of one step are at."""
+
+    results: dict[Task, Model | None] = field(default_factory=dict)
+    failures: list[BuildFailure] = field(default_factory=list)
+    waiting: list[JobView] = field(default_factory=list)
+    missing: list[Task] = field(default_factory=list)
 
 
 class Run:
@@ -89,9 +106,14 @@ class Run:
         self._refused = observed.refused
         self._settings = settings
 
+    @property
+    def _lanes(self) -> list[str]:
+        """Names of the variants that the build began with; empty for the image that is none."""
+        return ["", *(variant.name for variant in self._build.variants)]
+
     def advance(self) -> Progress:
         """Read what ended, and say what to start."""
-        for advance in (self._plan, self._assemble, self._seal):
+        for advance in (self._plan, self._assemble, self._test, self._seal):
             progress = advance()
             if progress is not None:
                 return progress
@@ -99,104 +121,168 @@ class Run:
 
     def _plan(self) -> Progress | None:
         if self._build.plan is None:
-            view = self._view("plan")
-            if view is None:
-                return self._start()
-            if not view.finished:
-                return self._waiting("Planning", [view])
-            result = _result(view, "plan", PlanResult)
-            if isinstance(result, BuildFailure):
-                return self._failed(result)
-            self._build = self._build.model_copy(update={"plan": result})
+            started = Task("plan").job_name(self._build) in self._jobs
+            if self._repositories is None and not started:
+                return self._waiting("Planning", [], detail="a package repository is missing")
+            found, progress = self._step([Task("plan")])
+            if progress is not None:
+                return progress
+            for result in found.values():
+                assert isinstance(result, PlanResult)  # noqa: S101  the step says so
+                self._build = self._build.model_copy(update={"plan": result})
         if self._build.plan is not None and self._build.plan.unchanged:
-            return Progress(build=self._build, unchanged=True)
+            return self._rescan() or Progress(build=self._build, unchanged=True)
         return None
 
-    def _start(self) -> Progress:
-        if self._repositories is None:
-            return self._waiting("Planning", [], detail="a package repository is missing")
-        content = request(
-            self._desired, self._build, self._configuration, self._repositories, self._settings
-        )
-        namespace = self._desired.metadata.namespace
-        return self._waiting(
-            "Planning",
-            [],
-            Create(service_account(namespace, self._settings.build_account)),
-            Create(request_config_map(self._desired, content)),
-            self._job("plan"),
-        )
+    def _rescan(self) -> Progress | None:
+        """Nothing is built; what is known of vulnerabilities may have changed all the same."""
+        if self._desired.spec.scan is None or self._desired.status.digest is None:
+            return None
+        lanes = ["", *(each.name for each in self._desired.status.variants)]
+        return self._step([Task("rescan", lane) for lane in lanes])[1]
 
     def _assemble(self) -> Progress | None:
-        if self._build.sealed is not None:
+        if self._build.is_sealed:
             return None
-        done = {result.arch: result for result in self._build.assembled}
-        waiting: list[JobView] = []
-        actions: list[Action] = []
-        failures: list[BuildFailure] = []
-        for arch in self._configuration.archs:
-            if arch.oci in done:
-                continue
-            view = self._view("assemble", arch)
-            if view is None:
-                actions.append(self._job("assemble", arch))
-            elif not view.finished:
-                waiting.append(view)
-            else:
-                result = _result(view, "assemble", AssembleResult)
-                if isinstance(result, BuildFailure):
-                    failures.append(result)
-                else:
-                    done[arch.oci] = result
-        self._build = self._build.model_copy(
-            update={"assembled": [done[name] for name in sorted(done)]}
-        )
-        if failures:
-            return self._failed(next((f for f in failures if not f.retryable), failures[0]))
-        if waiting or actions:
-            return self._waiting("Assembling", waiting, *actions)
-        return None
+        tasks = [
+            Task("assemble", lane, arch)
+            for lane in self._lanes
+            for arch in self._configuration.archs
+            if arch.oci not in {result.arch for result in lane_of(self._build, lane).assembled}
+        ]
+        found, progress = self._step(tasks)
+        for task, result in found.items():
+            assert isinstance(result, AssembleResult)  # noqa: S101  the step says so
+            known = [*lane_of(self._build, task.variant).assembled, result]
+            known.sort(key=lambda one: one.arch)
+            self._build = with_lane(self._build, task.variant, assembled=known)
+        return self._with_build(progress)
+
+    def _test(self) -> Progress | None:
+        if self._build.is_sealed:
+            return None
+        tasks = [
+            Task("test", lane, arch)
+            for lane in self._lanes
+            for arch in self._configuration.archs
+            if arch.oci not in lane_of(self._build, lane).tested
+            and tests_of(self._desired.spec, lane, arch)
+        ]
+        found, progress = self._step(tasks)
+        for task in found:
+            assert task.arch is not None  # noqa: S101  as above
+            known = [*lane_of(self._build, task.variant).tested, task.arch.oci]
+            self._build = with_lane(self._build, task.variant, tested=sorted(known))
+        return self._with_build(progress)
 
     def _seal(self) -> Progress | None:
-        if self._build.sealed is not None:
-            return None
-        view = self._view("seal")
-        if view is None:
-            namespace = self._desired.metadata.namespace
-            account = service_account(namespace, self._settings.seal_account)
-            return self._waiting("Sealing", [], Create(account), self._job("seal"))
-        if not view.finished:
-            return self._waiting("Sealing", [view])
-        result = _result(view, "seal", SealResult)
-        if isinstance(result, BuildFailure):
-            return self._failed(result)
-        self._build = self._build.model_copy(update={"sealed": result})
-        return None
+        tasks = [
+            Task("seal", lane) for lane in self._lanes if lane_of(self._build, lane).sealed is None
+        ]
+        found, progress = self._step(tasks)
+        for task, result in found.items():
+            self._build = with_lane(self._build, task.variant, sealed=result)
+        return self._with_build(progress)
 
     def _promote(self) -> Progress:
-        view = self._view("promote")
-        if view is None:
-            return self._waiting("Promoting", [], self._job("promote"))
-        if not view.finished:
-            return self._waiting("Promoting", [view])
-        result = _result(view, "promote", PromoteResult)
-        if isinstance(result, BuildFailure):
-            return self._failed(result)
-        return Progress(build=self._build, promoted=result)
+        found, progress = self._step([Task("promote", lane) for lane in self._lanes])
+        if progress is not None:
+            return progress
+        tags = {
+            task.variant: result.tags
+            for task, result in found.items()
+            if isinstance(result, PromoteResult)
+        }
+        return Progress(build=self._build, promoted=tags)
 
-    def _view(self, step: StepName, arch: Arch | None = None) -> JobView | None:
-        return self._jobs.get(job_name(self._build.id, step, arch))
+    def _with_build(self, progress: Progress | None) -> Progress | None:
+        """The same with what was just read."""
+        return None if progress is None else replace(progress, build=self._build)
 
-    def _job(self, step: StepName, arch: Arch | None = None) -> Create:
-        return Create(step_job(self._desired, self._build, step, self._settings, arch))
+    def _step(self, tasks: Sequence[Task]) -> tuple[dict[Task, Model | None], Progress | None]:
+        """What the Jobs of one step have handed back, and what is to be done before the next."""
+        if not tasks:
+            return {}, None
+        gathered = self._gather(tasks)
+        if gathered.failures:
+            lasting = [each for each in gathered.failures if not each.retryable]
+            failed = (lasting or gathered.failures)[0]
+            return gathered.results, Progress(build=self._build, failure=failed)
+        if not gathered.waiting and not gathered.missing:
+            return gathered.results, None
+        phase, _ = _PHASES[tasks[0].step]
+        actions = self._begin(gathered.missing)
+        return gathered.results, self._waiting(phase, gathered.waiting, *actions)
 
-    def _failed(self, failure: BuildFailure) -> Progress:
-        return Progress(build=self._build, failure=failure)
+    def _gather(self, tasks: Iterable[Task]) -> _Gathered:
+        gathered = _Gathered()
+        for task in tasks:
+            view = self._jobs.get(task.job_name(self._build))
+            if view is None:
+                gathered.missing.append(task)
+            elif not view.finished:
+                gathered.waiting.append(view)
+            else:
+                result = self._result(view, task)
+                if isinstance(result, BuildFailure):
+                    gathered.failures.append(result)
+                else:
+                    gathered.results[task] = result
+        return gathered
+
+    def _result(self, view: JobView, task: Task) -> Model | BuildFailure | None:
+        """What an ended Job hands back."""
+        _, model = _PHASES[task.step]
+        if model is None:
+            return None if view.phase == "succeeded" else self._untested(view, task)
+        try:
+            result = load(task.step, view.message)
+        except ValidationError:
+            result = None
+        if view.phase == "failed":
+            told = result if isinstance(result, StepFailure) else None
+            return failure(view, task.name, told)
+        return result if isinstance(result, model) else lost(view, task.name)
+
+    def _untested(self, view: JobView, task: Task) -> BuildFailure:
+        assert task.arch is not None  # noqa: S101  tests are for an architecture
+        tests = tests_of(self._desired.spec, task.variant, task.arch)
+        return tested(view, task.name, [test.name for test in tests], "spec.job")
+
+    def _begin(self, tasks: Sequence[Task]) -> list[Action]:
+        """Make the Jobs, and before them what they need."""
+        namespace = self._desired.metadata.namespace
+        actions: list[Action] = []
+        if not tasks:
+            return actions
+        if tasks[0].step in {"plan", "seal", "rescan"}:
+            signs = tasks[0].step != "plan"
+            name = self._settings.seal_account if signs else self._settings.build_account
+            actions.append(Create(service_account(namespace, name)))
+        if tasks[0].step == "plan" and self._repositories is not None:
+            content = request(
+                self._desired,
+                self._build,
+                self._configuration,
+                self._repositories,
+                self._settings,
+            )
+            actions.append(Create(request_config_map(self._desired, content)))
+        if tasks[0].step == "test":
+            actions.append(Apply(image_policy(self._desired.metadata)))
+        return [*actions, *(Create(self._manifest(task)) for task in tasks)]
+
+    def _manifest(self, task: Task) -> Mapping[str, Any]:
+        if task.step != "test":
+            return step_job(self._desired, self._build, task, self._settings)
+        images = {each.name: each.image for each in self._configuration.variants}
+        accounts = images.get(task.variant, self._configuration.image).accounts
+        return test_job(self._desired, self._build, task, accounts, self._settings)
 
     def _waiting(
         self, phase: str, views: Sequence[JobView], *actions: Action, detail: str = ""
     ) -> Progress:
-        troubled = [view for view in views if view.trouble]
+        troubled = [placed(view) for view in views if view.trouble]
         detail = detail or "; ".join(f"Job {view.name}: {view.trouble}" for view in troubled)
         if not detail:
             names = [view.name for view in views]
@@ -217,15 +303,3 @@ class Run:
             starting=bool(actions) or any(view.phase == "waiting" for view in views),
             actions=actions,
         )
-
-
-def _result(view: JobView, step: StepName, model: type[R]) -> R | BuildFailure:
-    """What an ended Job hands back."""
-    name = f"{step}-{view.arch.replace('/', '-')}" if view.arch else step
-    try:
-        result = load(step, view.message)
-    except ValidationError:
-        result = None
-    if view.phase == "failed":
-        return failure(view, name, result if isinstance(result, StepFailure) else None)
-    return result if isinstance(result, model) else lost(view, name)

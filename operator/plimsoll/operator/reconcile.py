@@ -10,20 +10,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from plimsoll.api.imagebuildstatus import (
-    ArchImage,
-    Build,
-    BuildInputs,
-    BuildRecord,
-)
+from plimsoll.api.imagebuildstatus import Build, BuildInputs, BuildRecord, VariantBuild
 from plimsoll.api.meta import CANCEL, REQUESTED_AT
 from plimsoll.operator import conditions, sources
 from plimsoll.operator.jobs import build_id
+from plimsoll.operator.outcome import succeeded
 from plimsoll.operator.progress import Run
-from plimsoll.operator.sources import InvalidSpecError, MissingError
+from plimsoll.operator.specs import InvalidSpecError, MissingError
 from plimsoll.operator.state import Action, Delete, Observed, Plan
 from plimsoll.operator.supply import NOTHING, supply_of
-from plimsoll.operator.trigger import next_schedule, retry_delay, trigger
+from plimsoll.operator.trigger import next_schedule, retry_delay, scan_hash, trigger
 
 if TYPE_CHECKING:
     from plimsoll.api.imagebuild import ImageBuild
@@ -144,7 +140,7 @@ def _cancelled(desired: ImageBuild) -> bool:
     """Whether somebody asked that the running build ends, and it has not been sealed yet."""
     build = desired.status.build
     asked = desired.metadata.annotations.get(CANCEL)
-    return build is not None and build.sealed is None and asked == build.id
+    return build is not None and not build.is_sealed and asked == build.id
 
 
 def _superseded(
@@ -155,7 +151,7 @@ def _superseded(
 ) -> bool:
     """Whether the running build makes something that nobody wants any more."""
     build = desired.status.build
-    if build is None or build.sealed is not None:
+    if build is None or build.is_sealed:
         # Its tags are about to move; the next build will move them again.
         return False
     if invalid is not None:
@@ -184,6 +180,7 @@ def _start(
         configuration=configuration.hash,
         repositories=repositories.hash,
         output=desired.spec.output.repository,
+        scan=scan_hash(desired.spec),
         requested_at=asked,
     )
     build = Build(
@@ -195,6 +192,7 @@ def _start(
         started_at=now.replace(microsecond=0),
         inputs=inputs,
         force=why.force,
+        variants=[VariantBuild(name=each.name) for each in configuration.variants],
     )
     failures = status.failures if why.reason == "Retry" else 0
     return status.model_copy(
@@ -227,27 +225,9 @@ def _after(
     if progress.unchanged:
         status = status.model_copy(update={"failures": 0})
         return _end(desired, status, "Unchanged", now), ()
-    if progress.promoted is None or build.plan is None or build.sealed is None:
+    if progress.promoted is None:
         return status, progress.actions
-    status = status.model_copy(
-        update={
-            "build": build.model_copy(update={"digest": build.sealed.digest}),
-            "failures": 0,
-            "image": f"{build.inputs.output}@{build.sealed.digest}",
-            "digest": build.sealed.digest,
-            "tags": list(progress.promoted.tags),
-            "architectures": [
-                ArchImage(arch=result.arch, digest=result.digest, size=result.size)
-                for result in build.assembled
-            ],
-            "packages": build.plan.packages,
-            "lock": build.plan.lock,
-            "inputs_hash": build.plan.inputs_hash,
-            "configuration": build.inputs.configuration,
-            "signed": build.sealed.signed,
-        }
-    )
-    return _end(desired, status, "Succeeded", now), ()
+    return _end(desired, succeeded(status, build, progress.promoted), "Succeeded", now), ()
 
 
 def _end(

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from plimsoll.api.packagerepo import PackageRepo
 from plimsoll.kube.paths import path
 from plimsoll.operator.controller import Done
-from plimsoll.operator.sources import explain
+from plimsoll.operator.specs import explain
 
 if TYPE_CHECKING:
     from plimsoll.kube.client import KubeClient

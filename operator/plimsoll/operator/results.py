@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from plimsoll.api.imagebuildstatus import BuildFailure
 from plimsoll.api.steps import EXIT_PERMANENT, StepFailure
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from plimsoll.operator.state import JobView
 
 _LOG_LINES = 12
@@ -50,6 +53,41 @@ def failure(
         reason=view.reason or "StepFailed",
         message=f"Job {view.name} failed: {said or 'it left no message; see the log of its pod'}",
         retryable=view.exit_code not in {2, EXIT_PERMANENT},
+    )
+
+
+def tested(view: JobView, step: str, names: Sequence[str], job: str) -> BuildFailure:
+    """Which test failed, and the end of what it said.
+
+    Args:
+        view: a Job whose containers are called by the number of their test.
+        step: as for ``failure``.
+        names: of the tests.
+        job: as for ``failure``.
+    """
+    if view.reason in {"OOMKilled", "DeadlineExceeded"} or not view.container:
+        return failure(view, step, None, job)
+    number = view.container.removeprefix("test-")
+    known = number.isdigit() and int(number) < len(names)
+    name = names[int(number)] if known else view.container
+    said = last_lines(view.message) or "it said nothing"
+    return BuildFailure(
+        step=step,
+        reason="TestFailed",
+        message=f"the test of {name} failed with status {view.exit_code}:\n{said}",
+        retryable=False,
+    )
+
+
+def placed(view: JobView) -> JobView:
+    """A Job whose pod runs code of packages and finds no node, with the likely reason."""
+    if view.trouble_reason != "Unschedulable" or view.step not in {"build", "test"}:
+        return view
+    return replace(
+        view,
+        trouble_reason="NoNodeForArchitecture",
+        trouble=f"{view.trouble}; the label kubernetes.io/arch of its node must be that of "
+        f"{view.arch}",
     )
 
 

@@ -13,8 +13,8 @@ from plimsoll import yaml12
 from plimsoll.api.image import ImageConfiguration
 from plimsoll.api.meta import find_condition
 from plimsoll.api.steps import RepositorySource
-from plimsoll.arch import Arch
-from plimsoll.errors import Error
+from plimsoll.operator.specs import InvalidSpecError, MissingError, explain, parse_archs
+from plimsoll.operator.variants import check_tests, facts_of, variants_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,32 +22,13 @@ if TYPE_CHECKING:
     from plimsoll.api.imagebuild import ImageBuild
     from plimsoll.api.packagerepo import PackageRepo
     from plimsoll.api.repository import RepositoryKey, RepositoryUse
+    from plimsoll.arch import Arch
     from plimsoll.operator.state import Observed
+    from plimsoll.operator.variants import VariantConfiguration
 
 #: Reasons of a PackageRepo's ``Reconciling`` while its index is about to change.
 UNSETTLED = frozenset({"ReadingKeys", "Planning", "Building", "Publishing"})
 DEFAULT_ARCHS = ("amd64", "arm64")
-
-
-class InvalidSpecError(Error):
-    """The spec, or the configuration it names, must be changed."""
-
-    reason = "InvalidSpec"
-
-
-class MissingError(Error):
-    """Something that the spec refers to is not there, or not ready; it may still come.
-
-    Attributes:
-        expected: it is on its way, so nobody needs a warning.
-    """
-
-    retryable = True
-
-    def __init__(self, reason: str, message: str, hint: str, *, expected: bool = False) -> None:
-        super().__init__(message, hint=hint)
-        self.reason = reason
-        self.expected = expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +42,7 @@ class Configuration:
     image: ImageConfiguration
     archs: tuple[Arch, ...]
     hash: str
+    variants: tuple[VariantConfiguration, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +72,8 @@ def configuration(desired: ImageBuild, observed: Observed) -> Configuration:
     image = spec.image if spec.image is not None else _from_config_map(desired, observed)
     _check_image(image)
     archs = parse_archs(list(spec.archs) or list(image.archs) or list(DEFAULT_ARCHS))
+    variants = variants_of(spec, image)
+    check_tests(spec)
     facts = {
         "image": image.model_dump(mode="json", by_alias=True, exclude_defaults=True),
         "repositories": [r.model_dump(mode="json", exclude_none=True) for r in spec.repositories],
@@ -97,8 +81,9 @@ def configuration(desired: ImageBuild, observed: Observed) -> Configuration:
         "archs": [arch.oci for arch in archs],
         "signing": spec.signing and spec.signing.model_dump(mode="json"),
         "attest": spec.attest and spec.attest.model_dump(mode="json"),
+        **facts_of(spec, variants),
     }
-    return Configuration(image=image, archs=archs, hash=hash_of(facts))
+    return Configuration(image, archs, hash_of(facts), variants)
 
 
 def repositories(uses: Sequence[RepositoryUse], known: Mapping[str, PackageRepo]) -> Repositories:
@@ -199,43 +184,12 @@ def _from_config_map(desired: ImageBuild, observed: Observed) -> ImageConfigurat
         raise InvalidSpecError(error.message, hint=error.hint) from None
 
 
-def explain(error: ValidationError) -> str:
-    """The faults that a model found, each with its field, in one line."""
-    faults = []
-    for detail in error.errors(include_url=False)[:5]:
-        field = ".".join(str(part) for part in detail["loc"])
-        text = detail["msg"].removeprefix("Value error, ")
-        if detail["type"] == "extra_forbidden":
-            text = "unknown field"
-        faults.append(f"{field}: {text}" if field else text)
-    return "; ".join(faults)
-
-
 def _check_image(image: ImageConfiguration) -> None:
     if image.include:
         raise InvalidSpecError(
             "the image configuration has include, and there are no files beside it",
             hint="remove include, or build with the command line",
         )
-
-
-def parse_archs(names: Sequence[str]) -> tuple[Arch, ...]:
-    """Architectures by their names, each once.
-
-    Raises:
-        InvalidSpecError: there is none of such a name.
-    """
-    found: dict[Arch, None] = {}
-    for name in names:
-        if name == "host":
-            raise InvalidSpecError(
-                "architecture host means nothing in a cluster", hint="name the architectures"
-            )
-        try:
-            found[Arch.parse(name)] = None
-        except Error as error:
-            raise InvalidSpecError(error.message, hint=error.hint) from None
-    return tuple(sorted(found, key=lambda arch: arch.oci))
 
 
 def hash_of(facts: Mapping[str, Any] | list[Any]) -> str:

@@ -11,12 +11,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from cronsim import CronSim, CronSimError
 
 from plimsoll.api.meta import REQUESTED_AT, parse_duration
-from plimsoll.operator.sources import InvalidSpecError
+from plimsoll.operator.sources import hash_of
+from plimsoll.operator.specs import InvalidSpecError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from plimsoll.api.imagebuild import ImageBuild
+    from plimsoll.api.imagebuild import ImageBuild, ImageBuildSpec
     from plimsoll.api.imagebuildstatus import BuildReason
     from plimsoll.operator.sources import Configuration, Repositories
 
@@ -67,6 +68,9 @@ def _reasons(
         yield Trigger("Configuration", text)
     if last.state in {"Failed", "Cancelled"} and last.inputs.generation != generation:
         yield Trigger("Configuration", f"the spec changed to generation {generation}")
+    scan = scan_hash(desired.spec)
+    if scan and last.inputs.scan != scan:
+        yield Trigger("Configuration", "spec.scan changed")
     # Many packages may follow one change; the image is built when all of them are there.
     if last.inputs.repositories != repositories.hash and not repositories.unsettled:
         yield Trigger("Repository", "a package repository changed")
@@ -113,6 +117,14 @@ def next_schedule(desired: ImageBuild) -> datetime | None:
             f"spec.schedule.cron: {schedule.cron!r} never comes", hint="correct the expression"
         ) from None
     return fires.astimezone(UTC) + delay
+
+
+def scan_hash(spec: ImageBuildSpec) -> str:
+    """Hash of what an image is scanned by; empty if it is not.
+
+    It makes no difference to the image, so a plan finds nothing new and the image is scanned again.
+    """
+    return hash_of(spec.scan.model_dump(mode="json")) if spec.scan is not None else ""
 
 
 def retry_delay(failures: int) -> timedelta:

@@ -5,9 +5,10 @@ import pytest
 
 from miniature_cluster import START
 from operator_world import SETTINGS, World
-from plimsoll.api.imagebuildstatus import Build, BuildInputs
+from plimsoll.api.imagebuildstatus import Build, BuildInputs, VariantBuild
 from plimsoll.arch import Arch
-from plimsoll.operator.jobs import build_id, job_name, step_job
+from plimsoll.operator.jobs import build_id, step_job
+from plimsoll.operator.lanes import Task
 from plimsoll.operator.podspec import service_account
 from plimsoll.operator.settings import JobSettings
 from plimsoll.operator.signingvolume import inline_documents
@@ -15,7 +16,7 @@ from plimsoll.operator.signingvolume import inline_documents
 INPUTS = BuildInputs(generation=1, configuration="c", repositories="r", output="o")
 
 
-def make(world, step="plan", settings=SETTINGS, arch=None):
+def a_build(**changes):
     build = Build(
         id="app-1-abcdef",
         number=1,
@@ -24,7 +25,11 @@ def make(world, step="plan", settings=SETTINGS, arch=None):
         started_at=START,
         inputs=INPUTS,
     )
-    return step_job(world.desired, build, step, settings, arch)
+    return build.model_copy(update=changes)
+
+
+def make(world, step="plan", settings=SETTINGS, arch=None):
+    return step_job(world.desired, a_build(), Task(step, "", arch), settings)
 
 
 def pod_of(job):
@@ -117,8 +122,14 @@ def test_names_fit_into_labels_whatever_the_imagebuild_is_called():
     world = World()
     world.body["metadata"]["name"] = "a." * 120 + "z"
     identity = build_id(world.desired, 12345, INPUTS)
-    for arch in Arch:
-        name = job_name(identity, "assemble", arch)
+    build = a_build(id=identity, variants=[VariantBuild(name=f"v{'x' * 38}{n}") for n in range(8)])
+    names = {
+        Task("assemble", variant, arch).job_name(build)
+        for arch in Arch
+        for variant in ("", *(each.name for each in build.variants))
+    }
+    assert len(names) == 9 * len(Arch)
+    for name in names:
         assert len(name) <= 63
         assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", name)
 

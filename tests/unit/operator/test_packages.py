@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from packages_world import PackagesWorld, Recipe, base
-from plimsoll.api.meta import REQUESTED_AT
+from plimsoll.api.meta import CANCEL, REQUESTED_AT
 
 CHAIN = {"lib": Recipe(), "tool": Recipe(needs=("lib",)), "other": Recipe()}
 
@@ -502,6 +502,23 @@ def test_trouble_of_the_next_plan_does_not_let_images_in_early():
     world.jobs[job.name] = job
     world.run()
     assert world.condition("Ready")[0] == "True"
+
+
+def test_a_package_that_waits_for_its_turn_can_be_cancelled():
+    world = PackagesWorld({"a": Recipe(), "b": Recipe()}, parallelism=1)
+    world.look()
+    world.succeed(*world.open("keys"))
+    world.look()
+    world.succeed(*world.open("plan"))
+    world.settle()
+    (queued,) = [b for b in world.status.builds if b.state == "Queued"]
+    world.annotate(CANCEL, queued.id)
+    world.run()
+    assert set(world.published) == {("a", "amd64")}
+    assert world.condition("PackagesBuilt") == ("False", "PackageFailed")
+    world.annotate(REQUESTED_AT, "now")
+    world.run()
+    assert set(world.published) == {("a", "amd64"), ("b", "amd64")}
 
 
 def test_another_storage_begins_anew():

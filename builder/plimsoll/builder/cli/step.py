@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _lock = click.option(
     "--plan-lock", "--lock", "lock", metavar="DIGEST", required=True, help="Lock of the plan."
 )
+_variant = click.option(
+    "--variant", default="", metavar="NAME", help="The variant that the image is of."
+)
 _key = click.option(
     "--key",
     "--signing-key-dir",
@@ -88,8 +91,9 @@ def plan(request_file: Path, result_file: Path) -> None:
 @request_option
 @result_option
 @_lock
+@_variant
 @click.option("--arch", required=True, help="Architecture.")
-def assemble(request_file: Path, result_file: Path, lock: str, arch: str) -> None:
+def assemble(request_file: Path, result_file: Path, lock: str, variant: str, arch: str) -> None:
     """Make the image of one architecture and push it by digest."""
 
     async def run(request: BuildRequest) -> StepResult:
@@ -99,13 +103,14 @@ def assemble(request_file: Path, result_file: Path, lock: str, arch: str) -> Non
         async with step_engine(request) as engine:
             return await work(engine, request, Arch.parse(arch), lock)
 
-    _run(request_file, result_file, run)
+    _run(request_file, result_file, run, variant)
 
 
 @click.command()
 @request_option
 @result_option
 @_lock
+@_variant
 @click.option(
     "--assembled",
     multiple=True,
@@ -126,6 +131,7 @@ def seal(  # noqa: PLR0913, PLR0917  (click passes options as arguments)
     request_file: Path,
     result_file: Path,
     lock: str,
+    variant: str,
     assembled: tuple[str, ...],
     images: tuple[str, ...],
     key: Path | None,
@@ -145,7 +151,7 @@ def seal(  # noqa: PLR0913, PLR0917  (click passes options as arguments)
         async with _signer(request, key, keyless, kms) as signer:
             return await work(request, results, lock, signer)
 
-    _run(request_file, result_file, run)
+    _run(request_file, result_file, run, variant)
 
 
 @click.command()
@@ -179,12 +185,8 @@ def rescan(  # noqa: PLR0913, PLR0917  (click passes options as arguments)
 @result_option
 @click.option("--digest", required=True, help="The sealed index.")
 @click.option("--tag", "tags", multiple=True, required=True, help="A tag to move.")
-@click.option("--plan-lock", "--lock", "lock", metavar="DIGEST", help="Not used.")
-def promote(
-    request_file: Path, result_file: Path, digest: str, tags: tuple[str, ...], lock: str | None
-) -> None:
+def promote(request_file: Path, result_file: Path, digest: str, tags: tuple[str, ...]) -> None:
     """Move the tags to the sealed index."""
-    del lock
 
     async def run(request: BuildRequest) -> StepResult:
         from plimsoll.builder.steps.promote import promote as work  # noqa: PLC0415
@@ -234,12 +236,13 @@ def _run(
     request_file: Path,
     result_file: Path,
     work: Callable[[BuildRequest], Coroutine[Any, Any, StepResult]],
+    variant: str = "",
 ) -> None:
     """Run a step of an image's build."""
     from plimsoll.api.steps import dump  # noqa: PLC0415  (start-up time of --help)
     from plimsoll.builder.steps.common import read_request  # noqa: PLC0415
 
     async def run() -> bytes:
-        return dump(await work(read_request(request_file)))
+        return dump(await work(read_request(request_file, variant)))
 
     conclude(run, result_file)

@@ -47,13 +47,24 @@ class Assembly:
     packages: list[dict[str, Any]]
 
 
-def read_request(path: Path) -> BuildRequest:
+def read_request(path: Path, variant: str = "") -> BuildRequest:
     """Read the request file of an image's build.
 
+    Args:
+        path: of the file.
+        variant: whose image the step is for; empty for the image that is none.
+
     Raises:
-        RequestError: it is missing or malformed.
+        RequestError: it is missing or malformed, or knows no such variant.
     """
-    request = parse_request(BuildRequest, path)
+    whole = parse_request(BuildRequest, path)
+    try:
+        request = whole.of_variant(variant)
+    except KeyError:
+        known = ", ".join(each.name for each in whole.variants) or "none"
+        raise RequestError(
+            f"the request has no variant {variant!r}", hint=f"it has {known}"
+        ) from None
     if request.image.include:
         raise RequestError(
             f"the image configuration includes {request.image.include!r}, and there are no files",

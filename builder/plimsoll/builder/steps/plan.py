@@ -1,12 +1,13 @@
-"""The plan step: all architectures resolved together into one lock."""
+"""The plan step: all architectures of every image resolved, each image into one lock."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from datetime import UTC
 from typing import TYPE_CHECKING
 
-from plimsoll.api.steps import PlanResult
+from plimsoll.api.steps import TERMINATION_MESSAGE_LIMIT, PlanResult, VariantPlan
 from plimsoll.builder.remembered import OUTPUT_FORMAT
 from plimsoll.builder.sbom import tool
 from plimsoll.builder.steps.common import (
@@ -19,30 +20,66 @@ from plimsoll.builder.steps.common import (
 from plimsoll.oci.reference import check_tag
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from plimsoll.api.steps import BuildRequest
     from plimsoll.builder.engine import Engine
     from plimsoll.builder.lock import Lock
+    from plimsoll.oci.registry import Registry
 
 _TEMPLATE = re.compile(r"\$\{([^}]*)\}")
 _TAG_LENGTH = 128
 
 
 async def plan(engine: Engine, request: BuildRequest) -> PlanResult:
-    """Resolve, push the lock, and say whether anything changed.
+    """Resolve the image and its variants, push their locks, and say whether anything changed.
 
     Raises:
         UnsatisfiableError: there is no solution, and why.
-        RequestError: a tag template names what is not in the image.
+        RequestError: a tag template names what is not in the image, or two images have one tag.
         Error: a repository, a key or the registry fails.
     """
+    names = ["", *(variant.name for variant in request.variants)]
+    plans: list[VariantPlan] = []
+    hashes: list[str] = []
+    async with registry_of(request) as registry:
+        for name in names:
+            found, inputs = await _plan(engine, registry, request.of_variant(name))
+            plans.append(found)
+            hashes.append(inputs)
+    _check_tags(plans)
+    own, *variants = plans
+    inputs_hash = hashes[0]
+    if variants:
+        inputs_hash = hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+    result = PlanResult(
+        inputs_hash=inputs_hash,
+        unchanged=inputs_hash == request.previous_inputs_hash and not request.force,
+        lock=own.lock,
+        packages=own.packages,
+        tags=own.tags,
+        variants=variants,
+    )
+    size = len(result.model_dump_json(by_alias=True))
+    if size > TERMINATION_MESSAGE_LIMIT:
+        raise RequestError(
+            f"the tags of all images take too much room: {size} bytes in all, of "
+            f"{TERMINATION_MESSAGE_LIMIT}",
+            hint="use fewer or shorter tags",
+        )
+    return result
+
+
+async def _plan(
+    engine: Engine, registry: Registry, request: BuildRequest
+) -> tuple[VariantPlan, str]:
+    """The plan of one image, and the hash of all that makes a difference to it."""
     archs = architectures_of(request)
     lock, _ = await engine.resolve(request.image, archs, request.repositories)
     tags = [expand(tag, lock, request.started) for tag in request.output.tags]
-    async with registry_of(request) as registry:
-        digest = await push_lock(registry, repository_of(request), lock)
-    found = lock.inputs_hash(
+    digest = await push_lock(registry, repository_of(request), lock)
+    inputs = lock.inputs_hash(
         engine.logins.strip_config(request.image),
         {
             "builder": tool(),
@@ -52,13 +89,27 @@ async def plan(engine: Engine, request: BuildRequest) -> PlanResult:
             "attest": request.attest.model_dump(mode="json"),
         },
     )
-    return PlanResult(
-        inputs_hash=found,
-        unchanged=found == request.previous_inputs_hash and not request.force,
+    found = VariantPlan(
+        name=request.variant,
         lock=digest,
         packages=len(lock.contents.packages),
         tags=list(dict.fromkeys(tags)),
     )
+    return found, inputs
+
+
+def _check_tags(plans: Sequence[VariantPlan]) -> None:
+    taken: dict[str, str] = {}
+    for plan in plans:
+        for tag in plan.tags:
+            if tag in taken:
+                names = " and ".join(
+                    f"variant {name}" if name else "the image" for name in (taken[tag], plan.name)
+                )
+                raise RequestError(
+                    f"{names} would have the same tag {tag!r}", hint="give one of them other tags"
+                )
+            taken[tag] = plan.name
 
 
 def expand(template: str, lock: Lock, started: datetime) -> str:
