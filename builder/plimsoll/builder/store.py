@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -40,6 +41,12 @@ class DiskFullError(StorageError):
     reason = "DiskFull"
 
 
+class ForeignCacheError(StorageError):
+    """A cache that somebody else can write to: what is in it cannot be trusted."""
+
+    reason = "ForeignCache"
+
+
 class CorruptEntryError(Exception):
     """An entry of the cache is not what was stored; it is made again."""
 
@@ -53,8 +60,7 @@ def default_cache_dir() -> Path:
         return folder
     import tempfile  # noqa: PLC0415  (rarely asked for)
 
-    shared = Path(tempfile.gettempdir())
-    return _cache_below(shared) or shared / "plimsoll" / "cache"
+    return _own_folder(Path(tempfile.gettempdir())) / "cache"
 
 
 def _cache_below(base: Path) -> Path | None:
@@ -62,10 +68,31 @@ def _cache_below(base: Path) -> Path | None:
     if not os.access(existing, os.W_OK | os.X_OK):
         return None
     folder = base / "plimsoll"
-    # In a shared folder another user's cache must not be trusted.
-    if not folder.exists() or folder.stat().st_uid == os.getuid():
+    if not folder.exists() or folder.stat().st_uid == os.geteuid():
         return folder / "cache"
-    return base / f"plimsoll-{os.getuid()}" / "cache"
+    return base / f"plimsoll-{os.geteuid()}" / "cache"
+
+
+def _own_folder(shared: Path) -> Path:
+    """A folder below one that is everybody's, which nobody else made or can write to."""
+    for name in ("plimsoll", f"plimsoll-{os.geteuid()}"):
+        folder = shared / name
+        with contextlib.suppress(OSError):
+            folder.mkdir(mode=0o700)
+        try:
+            found = folder.lstat()
+        except OSError:
+            continue
+        if (
+            stat.S_ISDIR(found.st_mode)
+            and found.st_uid == os.geteuid()
+            and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        ):
+            return folder
+    raise ForeignCacheError(
+        f"there is no place for a cache in {shared}: what is there belongs to somebody else",
+        hint="name a directory of your own with --cache-dir (PLIMSOLL_CACHE_DIR)",
+    )
 
 
 @contextlib.contextmanager
@@ -108,6 +135,7 @@ class Store:
 
     Raises:
         StorageError: it cannot be made or written to.
+        ForeignCacheError: others can write to it.
     """
 
     def __init__(self, root: Path) -> None:
@@ -116,8 +144,10 @@ class Store:
         self._tmp: Path | None = None
         self._alive = -1
         with storage_errors(f"opening the cache {root}"):
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _check_owner(self.root)
             for name in ("tmp", "locks"):
-                (self.root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+                (self.root / name).mkdir(exist_ok=True, mode=0o700)
 
     def __enter__(self) -> Self:
         return self
@@ -249,6 +279,23 @@ class Store:
                 pass
             finally:
                 os.close(handle)
+
+
+def _check_owner(root: Path) -> None:
+    """Checksums of records keep damage out; who can write to a cache can write those too."""
+    found = root.stat()
+    if found.st_uid not in {os.geteuid(), 0}:
+        raise ForeignCacheError(
+            f"the cache {root} belongs to the user {found.st_uid}, and this is {os.geteuid()}",
+            hint="name a directory of your own with --cache-dir (PLIMSOLL_CACHE_DIR), or remove "
+            "this one",
+        )
+    if found.st_mode & stat.S_IWOTH:
+        raise ForeignCacheError(
+            f"everybody can write to the cache {root}",
+            hint="remove it, as somebody may have changed what is in it, or name another one with "
+            "--cache-dir (PLIMSOLL_CACHE_DIR)",
+        )
 
 
 def _new_folder(parent: Path) -> Path:
