@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from plimsoll.builder.compose import Recipe
     from plimsoll.builder.node import Node
 
+_FIRST = (
+    "etc/apk/arch",
+    "etc/apk/repositories",
+    "etc/apk/world",
+    *(f"{database.FOLDER}/{name}" for name in ("installed", "lock", "scripts.tar", "triggers")),
+)
 _BUSYBOX = "/bin/busybox"
 
 
@@ -41,6 +47,9 @@ def compose_compat(recipe: Recipe, created: int, build_date: int) -> CompatTree:
     config = recipe.config
     tree = CompatTree(recipe.packages)
     versions = [f"{p.info.name}={p.info.version}" for p in recipe.packages]
+    # These are there before any package, and what packages bring is not taken.
+    for path in (*_FIRST, *(f"etc/apk/keys/{name}" for name, _ in recipe.keys)):
+        tree.forget(path)
     fixed = fixed_time()
     database.add_database(
         tree, versions, exact=True, script_time=build_date if fixed is None else fixed

@@ -100,6 +100,14 @@ class CompatTree(Tree):
             twin.content, twin.entry = content, None
         return node
 
+    def forget(self, path: str) -> None:
+        """Let the next ``write`` make a file anew, as if no package had brought one."""
+        real = self.real(path, last=True)
+        node = self.nodes.get(real)
+        if node is not None and node.kind is Type.FILE:
+            self._leave(real)
+            del self.nodes[real]
+
     def overwrite(self, path: str, content: bytes, mode: int = 0o644) -> Node:
         """The same as ``write``."""
         return self.write(path, content, mode)

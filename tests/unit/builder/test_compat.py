@@ -20,6 +20,13 @@ def directory(path, mode=0o755, **fields):
     return PackageFile(path, Type.DIRECTORY, mode=mode, **fields)
 
 
+ORIGIN = {"strategy": "origin", "budget": 5}
+
+
+def names(layer):
+    return [member.name for member in layer[0]]
+
+
 # -- files of packages ------------------------------------------------------------------------
 
 
@@ -117,6 +124,15 @@ def test_repositories_are_sorted(make):
         contents={"repositories": ["https://b/", "https://a"], "build_repositories": ["https://c"]}
     )
     assert image.read("etc/apk/repositories") == "https://a\nhttps://b\n"
+
+
+def test_keys_of_the_build_are_there_before_those_of_packages(make):
+    path = "etc/apk/keys/k.rsa.pub"
+    files = {path: PackageFile(path, content=b"key", mtime=33)}
+    image = make(("keys", files), keys=[("k.rsa.pub", "key")], layering=ORIGIN)
+    assert path not in names(image.layers[0])
+    assert image.members[path].mtime == 0
+    assert path in image.listed["keys"]
 
 
 def test_record(make):
@@ -304,10 +320,6 @@ def test_image_configuration(make):
 # -- layers -----------------------------------------------------------------------------------
 
 
-def names(layer):
-    return [member.name for member in layer[0]]
-
-
 def of(path, content, mtime):
     return {path: PackageFile(path, content=content, mtime=mtime)}
 
@@ -317,7 +329,7 @@ def test_layers_by_origin(make):
         ("big", of("usr/bin/big", bytes(5000), 10)),
         ("one", of("usr/bin/one", b"1", 20), {"origin": "o"}),
         ("two", of("usr/share/two", b"2", 30), {"origin": "o"}),
-        layering={"strategy": "origin", "budget": 5},
+        layering=ORIGIN,
     )  # fmt: skip
     big, small, top = image.layers
     database = ["usr/lib", "usr/lib/apk", "usr/lib/apk/db", DATABASE]
