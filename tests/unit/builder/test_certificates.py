@@ -3,42 +3,16 @@ from __future__ import annotations
 import shutil
 import struct
 import subprocess
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives import serialization
 
 from plimsoll.api.imagecontents import Certificates, NamedContent
 from plimsoll.builder import jks
 from plimsoll.builder.certificates import CA_BUNDLE, JAVA_STORE, CertificateError, add_certificates
 from plimsoll.builder.tree import Tree
-
-
-def certificate(name: str) -> x509.Certificate:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(7)
-        .not_valid_before(datetime(2026, 1, 1, tzinfo=UTC))
-        .not_valid_after(datetime(2036, 1, 1, tzinfo=UTC))
-        .sign(key, hashes.SHA256())
-    )
-
-
-def pem(item: x509.Certificate) -> str:
-    return item.public_bytes(serialization.Encoding.PEM).decode()
-
-
-def empty_store() -> bytes:
-    head = struct.pack(">III", 0xFEEDFEED, 2, 0)
-    return head + jks._seal(head)
+from trusted_files import certificate, empty_store, pem
 
 
 def test_bundle_copy_and_java_store():
