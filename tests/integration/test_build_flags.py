@@ -21,6 +21,7 @@ from plimsoll.cli.main import cli
 from plimsoll.cli.main import main as entry
 from plimsoll.errors import Error
 from plimsoll.oci.layout import Layout
+from registries import distribution_registry
 
 pytestmark = pytest.mark.integration
 
@@ -73,6 +74,7 @@ def test_log_level(desk):
         return run("--log-level", level, "build", "image.yaml", "x:1", f"{level}.tar").stderr
 
     assert "wrote" in said("info")
+    assert "wrote" in said("INFO")
     assert said("warn") == said("error") == ""
     (desk / "image.yaml").write_text("contents: {packages: [base]}\nnonsense: 1\n")
     with pytest.raises(Error, match="nonsense"):
@@ -152,6 +154,23 @@ def test_lists_of_annotations(desk):
     assert {name: index.annotations[name] for name in "ab"} == {"a": "1", "b": "2, 3"}
     for wrong in ("a:1,a:2", "a", ":b"):
         run("build", "image.yaml", "x:1", "a.tar", "--annotations", wrong, status=2)
+
+
+def test_references_of_what_was_published(desk):
+    """Every image, then the index, whose reference is the result."""
+    with distribution_registry() as registry:
+        name = f"{registry.host}/team/app"
+        told = run(
+            "publish", "image.yaml", f"{name}:1", "--arch", "amd64,arm64", "--image-refs", "refs"
+        ).stdout
+        *images, index = (desk / "refs").read_text().splitlines()
+        assert index == told.strip()
+        assert len(images) == 2
+        for reference in (*images, index):
+            assert reference.startswith(f"{name}@sha256:")
+            assert run("diff", reference, f"{name}:1").stdout
+    for command in (("publish", "image.yaml", told.strip()), ("build", "image.yaml", index, "x")):
+        assert "give a tag, no digest" in run(*command, status=2).output
 
 
 def test_clean_says_first_what_it_would_do(desk):

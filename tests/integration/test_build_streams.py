@@ -99,6 +99,43 @@ def test_terminals_that_cannot_show_everything(desk):
     assert "Zoë 日本" in page.stdout.decode()
 
 
+def on_a_terminal(*arguments, **environment):
+    """What a terminal gets as errors."""
+    master, slave = os.openpty()
+    shown = b""
+    try:
+        with subprocess.Popen(
+            [PLIMSOLL, *arguments], stderr=slave, env={**os.environ, "TERM": "xterm"} | environment
+        ):
+            os.close(slave)
+            with contextlib.suppress(OSError):
+                while piece := os.read(master, 4096):
+                    shown += piece
+    finally:
+        os.close(master)
+    return shown
+
+
+def test_colours_can_be_left_out(desk):
+    assert b"\x1b[31merror" in on_a_terminal("show-config", "none.yaml")
+    assert b"\x1b" not in on_a_terminal("show-config", "none.yaml", NO_COLOR="1")
+
+
+def test_a_shell_completes_names_without_loading_commands(desk):
+    def completed(words):
+        environment = {"_PLIMSOLL_COMPLETE": "bash_complete", "COMP_WORDS": words}
+        environment["COMP_CWORD"] = str(words.count(" "))
+        done = run(env={**os.environ, **environment, "PYTHONPROFILEIMPORTTIME": "1"})
+        return done.stdout.decode().split(), done.stderr
+
+    names, loaded = completed("plimsoll build-")
+    assert names == ["plain,build-cpio", "plain,build-minirootfs"]
+    assert b"plimsoll.builder.cli.rootfs" not in loaded
+    assert b"plimsoll.cli.main" in loaded
+    assert completed("plimsoll cache v")[0] == ["plain,verify"]
+    assert "plain,none" in completed("plimsoll build --progress ")[0]
+
+
 def test_output_replaces_files_and_nothing_else(desk):
     os.mkfifo("pipe")
     reader = subprocess.Popen(["cat", "pipe"], stdout=subprocess.PIPE)

@@ -56,8 +56,9 @@ async def load(archive: Path, environ: Mapping[str, str] | None = None) -> list[
             body = (await answer.content.read(_MAX_ANSWER)).decode(errors="replace")
             status = answer.status
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        why = getattr(error, "strerror", None) or str(error) or "no answer"
         raise DockerError(
-            f"the Docker daemon at {host} cannot be reached: {error}",
+            f"the Docker daemon at {host} cannot be reached: {why}",
             hint="start it, or set DOCKER_HOST; without --local the image is pushed",
         ) from None
     messages = [_message(line) for line in body.splitlines() if line.strip()]

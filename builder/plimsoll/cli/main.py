@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from plimsoll.builder.cli.imagecommand import log_level, log_level_option, workdir_option
+from plimsoll.builder.cli.imagecommand import log_level_option, workdir_option
 from plimsoll.errors import Error
 from plimsoll.lazygroup import LazyGroup
 
@@ -102,6 +102,29 @@ def main() -> None:
 
     An error becomes one readable line and exit status 1, Ctrl-C exit status 130.
     """
+    _prepare_streams()
+    # https://no-color.org
+    color = False if os.environ.get("NO_COLOR") else None
+    try:
+        cli(standalone_mode=True, color=color)
+    except InterruptedByUserError:
+        click.echo("\ninterrupted", err=True)
+        # Everything is put away; after a second Ctrl-C nothing waits for threads that still work.
+        os._exit(130)
+    except Error as error:
+        click.secho(f"error: {error.message}", fg="red", err=True, color=color)
+        hint = error.hint or ("try again: this may pass by itself" if error.retryable else None)
+        if hint:
+            click.echo(f"  hint: {hint}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        place = f" {error.filename}:" if error.filename else ""
+        text = f"error: cannot go on:{place} {error.strerror or error}"
+        click.secho(text, fg="red", err=True, color=color)
+        sys.exit(1)
+
+
+def _prepare_streams() -> None:
     # A program that was started without them has streams all the same.
     if sys.stdout is None or sys.stderr is None:
         nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  (to the end)
@@ -110,21 +133,3 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # What a terminal's character set lacks ends no program.
             stream.reconfigure(errors="backslashreplace")
-    try:
-        cli(standalone_mode=True)
-    except InterruptedByUserError:
-        click.echo("\ninterrupted", err=True)
-        # Everything is put away; after a second Ctrl-C nothing waits for threads that still work.
-        os._exit(130)
-    except Error as error:
-        click.secho(f"error: {error.message}", fg="red", err=True)
-        hint = error.hint or ("try again: this may pass by itself" if error.retryable else None)
-        if hint:
-            click.secho(f"  hint: {hint}", err=True)
-        sys.exit(1)
-    except OSError as error:
-        if log_level() == "debug":
-            raise
-        place = f" {error.filename}:" if error.filename else ""
-        click.secho(f"error: cannot go on:{place} {error.strerror or error}", fg="red", err=True)
-        sys.exit(1)

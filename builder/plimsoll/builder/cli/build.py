@@ -32,7 +32,7 @@ def build(config: Path, image: str, output: Path, **options: Any) -> None:
     which becomes an OCI layout. The digest of the image is printed on standard output.
     """
     options["vcs"] = source_of(config, options["vcs"])
-    target = Target.of(Reference.parse(image), output, options)
+    target = Target.of(_new_name(image), output, options)
     key = unchanged.build_key(config, target.name, options)
     if _again(target, key, options):
         return
@@ -82,8 +82,16 @@ def publish(config: Path, tags: tuple[str, ...], **options: Any) -> None:
     if options["local"]:
         from plimsoll.builder.cli.loading import load_to  # noqa: PLC0415  (start-up time)
 
-        load_to([Reference.parse(tag) for tag in tags], config, options)
+        load_to([_new_name(tag) for tag in tags], config, options)
         return
     from plimsoll.builder.cli.building import publish_to  # noqa: PLC0415  (start-up time)
 
-    publish_to([Reference.parse(tag) for tag in tags], config, options)
+    publish_to([_new_name(tag) for tag in tags], config, options)
+
+
+def _new_name(text: str) -> Reference:
+    """What a new image is to be called."""
+    reference = Reference.parse(text)
+    if reference.digest:
+        raise click.UsageError(f"{text} names an image that exists: give a tag, no digest")
+    return reference

@@ -21,7 +21,7 @@ class ImageCommand(GoFlags):
         """See ``click.Command.invoke``."""
         try:
             return super().invoke(ctx)
-        except Error:
+        except (Error, OSError):
             if log_level() == "debug":
                 import traceback  # noqa: PLC0415  (start-up time)
 
@@ -60,7 +60,7 @@ workdir_option = click.option(
 )
 log_level_option = click.option(
     "--log-level",
-    type=click.Choice(["debug", "info", "warn", "error"]),
+    type=click.Choice(["debug", "info", "warn", "error"], case_sensitive=False),
     is_eager=True,
     expose_value=False,
     callback=_keep_level,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from plimsoll.arch import Arch
 from plimsoll.builder.cli.options import read_inputs
-from plimsoll.builder.cli.report import Report
+from plimsoll.builder.cli.report import Report, summary
 from plimsoll.builder.dockerdaemon import load
 from plimsoll.builder.engine import Engine
 from plimsoll.builder.output import write_tar
@@ -35,10 +36,10 @@ def load_to(references: Sequence[Reference], config: Path, options: dict[str, An
     report = Report(inputs.progress)
     names = [f"{r.registry}/{r.repository}:{r.tag or 'latest'}" for r in references]
 
-    async def run() -> None:
+    async def run() -> dict[str, Any]:
         async with Engine(inputs.settings, report.events) as engine:
 
-            async def once() -> None:
+            async def once() -> dict[str, Any]:
                 lock = inputs.lock
                 if lock is None:
                     lock, _ = await engine.resolve(inputs.config, [arch], origin=inputs.origin)
@@ -56,9 +57,9 @@ def load_to(references: Sequence[Reference], config: Path, options: dict[str, An
                 report.built([image])
                 for line in await load(archive):
                     report.say(line)
+                return summary([image], image.descriptor.digest)
 
-            await engine.repairing(once)
+            return await engine.repairing(once)
 
-    asyncio.run(run())
-    for name in names:
-        click.echo(name)
+    told = asyncio.run(run())
+    click.echo(json.dumps({"tags": names} | told) if inputs.as_json else "\n".join(names))

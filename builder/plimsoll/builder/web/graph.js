@@ -53,6 +53,11 @@ function draw() {
   const depth = depths(graph.packages.map((p) => p.name), edges);
   const rows = new Map();
   svg.replaceChildren();
+  const head = element("marker", {
+    id: "head", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7,
+    markerUnits: "userSpaceOnUse", orient: "auto",
+  }, element("defs", {}, svg));
+  element("path", { d: "M0,0 L8,4 L0,8 z" }, head);
   boxes = new Map();
   lines = [];
   const layer = element("g", {}, svg);
@@ -66,13 +71,16 @@ function draw() {
   for (const edge of edges) {
     const from = places.get(edge.from), to = places.get(edge.to);
     if (!from || !to) continue;
-    const x1 = from[0] + WIDTH, y1 = from[1] + HEIGHT / 2, x2 = to[0], y2 = to[1] + HEIGHT / 2;
-    const bend = Math.max(40, Math.abs(x2 - x1) / 2);
+    // What lies further left is reached from the left side, and entered on its right side.
+    const back = from[0] > to[0];
+    const x1 = from[0] + (back ? 0 : WIDTH), y1 = from[1] + HEIGHT / 2;
+    const x2 = to[0] + (back || from[0] === to[0] ? WIDTH : 0), y2 = to[1] + HEIGHT / 2;
+    const bend = (back ? -1 : 1) * Math.max(40, Math.abs(x2 - x1) / 2);
     // Within a column the line stays on the right side of the boxes.
     const d = from[0] === to[0]
-      ? `M${x1},${y1} C${x1 + GAP_X},${y1} ${x1 + GAP_X},${y2} ${x1},${y2}`
+      ? `M${x1},${y1} C${x1 + GAP_X},${y1} ${x2 + GAP_X},${y2} ${x2},${y2}`
       : `M${x1},${y1} C${x1 + bend},${y1} ${x2 - bend},${y2} ${x2},${y2}`;
-    const line = element("path", { d, class: "edge" }, layer);
+    const line = element("path", { d, class: "edge", "marker-end": "url(#head)" }, layer);
     element("title", {}, line, `${edge.from} needs ${edge.needs}`);
     lines.push([edge, line]);
   }
