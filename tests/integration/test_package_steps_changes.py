@@ -26,7 +26,7 @@ from package_builds import (
     push_unsigned,
     repository_key,
 )
-from plimsoll.api.packagesteps import PackageRequest
+from plimsoll.api.packagerequest import PackageRequest
 from plimsoll.arch import Arch
 from plimsoll.builder.engine import Engine
 from plimsoll.builder.ocirepo import file_tag

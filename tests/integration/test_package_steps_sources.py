@@ -17,7 +17,7 @@ import pytest
 
 from git_server import commit, git, git_server, make_repository
 from package_builds import StepFailedError, debian_base, package_builds
-from plimsoll.api.packagesteps import PackageRequest
+from plimsoll.api.packagerequest import PackageRequest
 from plimsoll.arch import Arch
 from plimsoll.builder.git.errors import GitError, NotSignedError
 from plimsoll.builder.package.compile import compile_package

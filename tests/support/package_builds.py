@@ -347,7 +347,7 @@ def push_unsigned(
         epoch: of the package.
         change: what its record says instead of the truth.
     """
-    from plimsoll.api.packagesteps import PackageRequest  # noqa: PLC0415
+    from plimsoll.api.packagerequest import PackageRequest  # noqa: PLC0415
     from plimsoll.apk.packageinfo import PackageInfo  # noqa: PLC0415
     from plimsoll.apk.writer import PackageFile, write_package  # noqa: PLC0415
     from plimsoll.builder.steps.common import registry_of  # noqa: PLC0415

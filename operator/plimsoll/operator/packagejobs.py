@@ -9,10 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from plimsoll.api.jobspec import Resources
-from plimsoll.api.packagesteps import (
-    OUTBOX_PORT,
-    OUTPUT_FOLDER,
-)
+from plimsoll.api.packagesteps import OUTBOX_PORT, OUTPUT_FOLDER
 from plimsoll.arch import Arch
 from plimsoll.operator import podspec
 from plimsoll.operator.networkpolicy import NETWORK_LABEL
@@ -30,9 +27,10 @@ from plimsoll.operator.podspec import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from plimsoll.api.packagebuildstatus import PackageBuild, PackagePublish
     from plimsoll.api.packagerepo import PackageRepo
     from plimsoll.api.packagespec import PackagesSpec
-    from plimsoll.api.packagestatus import PackageBuild, PackagePlan, PackagePublish, SigningKeys
+    from plimsoll.api.packagestatus import PackagePlan, SigningKeys
     from plimsoll.operator.packageinputs import Inputs
     from plimsoll.operator.podspec import Manifest
     from plimsoll.operator.settings import JobSettings

@@ -6,7 +6,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
-from plimsoll.api.packagesteps import (
+from plimsoll.api.packagerequest import (
     ConfigurationSource,
     FailedPackage,
     PackageRequest,
@@ -18,8 +18,9 @@ from plimsoll.operator.podspec import BUILD_LABEL, REQUEST_FILE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from plimsoll.api.packagebuildstatus import PackageBuild
     from plimsoll.api.packagerepo import PackageRepo
-    from plimsoll.api.packagestatus import PackageBuild, PackagePlan
+    from plimsoll.api.packagestatus import PackagePlan
     from plimsoll.operator.packageinputs import Inputs
     from plimsoll.operator.podspec import Manifest, OwnerKind
     from plimsoll.operator.settings import JobSettings

@@ -20,12 +20,8 @@ from plimsoll.operator.state import Create, Event
 from plimsoll.operator.trigger import retry_delay
 
 if TYPE_CHECKING:
-    from plimsoll.api.packagestatus import (
-        PackageBuild,
-        PackagePlan,
-        PackageRecord,
-        PackageRepoStatus,
-    )
+    from plimsoll.api.packagebuildstatus import PackageBuild, PackageRecord
+    from plimsoll.api.packagestatus import PackagePlan, PackageRepoStatus
     from plimsoll.operator.packageinputs import Inputs
     from plimsoll.operator.packagelook import PackagesLook
     from plimsoll.operator.settings import JobSettings

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from plimsoll.api.packagestatus import PackageRecord
+from plimsoll.api.packagebuildstatus import PackageRecord
 from plimsoll.operator.state import Delete
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from plimsoll.api.packagebuildstatus import PackageBuild
     from plimsoll.api.packagerepo import PackageRepo
-    from plimsoll.api.packagestatus import PackageBuild, PackageRepoStatus
+    from plimsoll.api.packagestatus import PackageRepoStatus
     from plimsoll.operator.state import Action, PackagesObserved
 
 

@@ -26,8 +26,8 @@ from plimsoll.operator.state import Apply, Create
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from plimsoll.api.packagebuildstatus import PackageBuild, PackageState
     from plimsoll.api.packagerepo import PackageRepo
-    from plimsoll.api.packagestatus import PackageBuild, PackageState
     from plimsoll.api.packagesteps import PackageStepName
     from plimsoll.operator.packagejobs import PackageJobs
     from plimsoll.operator.settings import JobSettings

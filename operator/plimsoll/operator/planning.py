@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from plimsoll.api.meta import REQUESTED_AT
-from plimsoll.api.packagestatus import PackageBuild, PackagePlan, RepositoryIndex
+from plimsoll.api.packagebuildstatus import PackageBuild
+from plimsoll.api.packagestatus import PackagePlan, RepositoryIndex
 from plimsoll.operator.packageinputs import polled
 from plimsoll.operator.packagerequest import identity
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from plimsoll.api.imagebuildstatus import BuildFailure
-from plimsoll.api.packagestatus import AbiChange, PackagePublish, PackageRecord
+from plimsoll.api.packagebuildstatus import AbiChange, PackagePublish, PackageRecord
 from plimsoll.api.packagesteps import PackagePublishResult
 from plimsoll.operator.packagejobs import job_name
 from plimsoll.operator.packagerequest import identity
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from plimsoll.api.packagebuildstatus import PackageBuild
     from plimsoll.api.packagerepo import PackageRepo
-    from plimsoll.api.packagestatus import PackageBuild, PackageRepoStatus
+    from plimsoll.api.packagestatus import PackageRepoStatus
     from plimsoll.api.packagesteps import PackageCounts
     from plimsoll.operator.packageinputs import Inputs
     from plimsoll.operator.packagejobs import PackageJobs

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from plimsoll.api.imagebuildstatus import BuildFailure
+    from plimsoll.api.packagebuildstatus import PackageBuild
     from plimsoll.api.packagerepo import PackageRepo
-    from plimsoll.api.packagestatus import PackageBuild, PackageRepoStatus
+    from plimsoll.api.packagestatus import PackageRepoStatus
     from plimsoll.api.repository import RepositoryUse
 
 #: Reasons of a plan that may be another one with more packages.

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from plimsoll.api.packagesteps import PackageRequest
+from plimsoll.api.packagerequest import PackageRequest
 from plimsoll.apk.index import IndexSignatureError, read_index
 from plimsoll.apk.keys import Keyring, SigningKey
 from plimsoll.apk.records import IndexEntry

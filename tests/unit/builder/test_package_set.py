@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plimsoll.api.packagesteps import PackageRequest
+from plimsoll.api.packagerequest import PackageRequest
 from plimsoll.arch import Arch
 from plimsoll.builder.package.errors import PackageConfigError
 from plimsoll.builder.steps.packagefiles import (

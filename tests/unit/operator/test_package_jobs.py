@@ -3,7 +3,7 @@ import json
 import pytest
 
 from packages_world import SETTINGS, PackagesWorld, Recipe
-from plimsoll.api.packagestatus import PackageBuild
+from plimsoll.api.packagebuildstatus import PackageBuild
 from plimsoll.api.packagesteps import OUTPUT_FOLDER, PackagePrepareResult
 from plimsoll.operator.networkpolicy import policies
 from plimsoll.operator.packagejobs import PackageJobs

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
-    from plimsoll.api.packagesteps import PackageRequest, PackageStepResult
+    from plimsoll.api.packagerequest import PackageRequest
+    from plimsoll.api.packagesteps import PackageStepResult
 
 _FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 _plan = click.option("--plan", "plan_digest", metavar="DIGEST", required=True, help="The plan.")
@@ -180,7 +181,8 @@ def _run(
     result_file: Path,
     work: Callable[[PackageRequest], Coroutine[Any, Any, PackageStepResult]],
 ) -> None:
-    from plimsoll.api.packagesteps import PackageRequest, dump  # noqa: PLC0415  (start-up time)
+    from plimsoll.api.packagerequest import PackageRequest  # noqa: PLC0415  (start-up time)
+    from plimsoll.api.packagesteps import dump  # noqa: PLC0415
     from plimsoll.builder.steps.common import parse_request  # noqa: PLC0415
 
     async def run() -> bytes:

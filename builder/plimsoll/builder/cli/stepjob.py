@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
-    from plimsoll.api.packagesteps import PackageRequest
+    from plimsoll.api.packagerequest import PackageRequest
     from plimsoll.api.steps import BuildRequest
 
 TERMINATION_LOG = Path("/dev/termination-log")

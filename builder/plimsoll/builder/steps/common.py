@@ -23,7 +23,7 @@ from plimsoll.oci.registry import Registry
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from plimsoll.api.packagesteps import PackageRequest
+    from plimsoll.api.packagerequest import PackageRequest
     from plimsoll.oci.model import Descriptor
 
 #: What ``assemble`` attaches to an image for ``seal``: its SPDX document and its packages.

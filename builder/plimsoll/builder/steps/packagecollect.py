@@ -41,7 +41,7 @@ from plimsoll.oci.digest import sha256_of_file
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from plimsoll.api.packagesteps import PackageRequest
+    from plimsoll.api.packagerequest import PackageRequest
     from plimsoll.apk.index import IndexEntry
     from plimsoll.arch import Arch
     from plimsoll.builder.engine import Engine

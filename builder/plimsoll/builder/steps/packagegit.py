@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from plimsoll.api.gitsource import VerifiedSigner
-    from plimsoll.api.packagesteps import PackageRequest
+    from plimsoll.api.packagerequest import PackageRequest
     from plimsoll.http import Http
 
 

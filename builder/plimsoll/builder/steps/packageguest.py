@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plimsoll.api.image import ImageConfiguration
-    from plimsoll.api.packagesteps import PackageRequest
+    from plimsoll.api.packagerequest import PackageRequest
     from plimsoll.arch import Arch
     from plimsoll.builder.engine import Engine
     from plimsoll.builder.layer import Layer

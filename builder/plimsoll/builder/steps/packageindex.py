@@ -15,7 +15,7 @@ from plimsoll.builder.steps.packagestate import Abi, Published, Retired, State
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from plimsoll.api.packagesteps import PackageRequest
+    from plimsoll.api.packagerequest import PackageRequest
     from plimsoll.apk.index import IndexEntry
     from plimsoll.apk.keys import SigningKey
     from plimsoll.builder.steps.packagerecord import BuildRecord

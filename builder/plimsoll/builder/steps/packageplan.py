@@ -24,7 +24,7 @@ from plimsoll.builder.steps.packagesources import read_sources
 from plimsoll.builder.steps.packagestate import read_snapshot
 
 if TYPE_CHECKING:
-    from plimsoll.api.packagesteps import PackageRequest
+    from plimsoll.api.packagerequest import PackageRequest
     from plimsoll.builder.engine import Engine
     from plimsoll.builder.steps.packagedecide import Decision
     from plimsoll.builder.steps.packagestate import Snapshot

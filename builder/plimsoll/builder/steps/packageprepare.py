@@ -32,7 +32,7 @@ from plimsoll.builder.steps.packagetests import check_tests
 from plimsoll.oci.registry import Artifact
 
 if TYPE_CHECKING:
-    from plimsoll.api.packagesteps import PackageRequest
+    from plimsoll.api.packagerequest import PackageRequest
     from plimsoll.arch import Arch
     from plimsoll.builder.engine import Engine
     from plimsoll.builder.package.compile import Compiled

@@ -14,7 +14,7 @@ from plimsoll.signing.statement import SLSA_PROVENANCE_V1, STATEMENT_V1
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from plimsoll.api.packagesteps import PackageRequest
+    from plimsoll.api.packagerequest import PackageRequest
     from plimsoll.builder.steps.packagerecord import BuildRecord
     from plimsoll.oci.model import Descriptor
 

@@ -32,7 +32,7 @@ from plimsoll.oci.model import EMPTY_JSON
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from plimsoll.api.packagesteps import PackageRequest
+    from plimsoll.api.packagerequest import PackageRequest
     from plimsoll.apk.index import IndexEntry
     from plimsoll.arch import Arch
     from plimsoll.builder.steps.packagestate import Retired, Snapshot, State

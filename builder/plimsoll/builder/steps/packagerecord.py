@@ -19,7 +19,7 @@ from plimsoll.oci.strictjson import load_object
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from plimsoll.api.packagesteps import PackageRequest
+    from plimsoll.api.packagerequest import PackageRequest
     from plimsoll.arch import Arch
     from plimsoll.builder.package.compile import Compiled
     from plimsoll.builder.steps.packagecommon import Storage

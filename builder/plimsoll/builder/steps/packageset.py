@@ -25,7 +25,7 @@ from plimsoll.errors import Error
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from plimsoll.api.packagesteps import PackageRequest
+    from plimsoll.api.packagerequest import PackageRequest
     from plimsoll.arch import Arch
     from plimsoll.builder.package.compile import Compiled
     from plimsoll.builder.package.load import Loaded

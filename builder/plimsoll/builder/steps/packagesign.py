@@ -26,7 +26,7 @@ from plimsoll.signing.sign import sign_statement
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from plimsoll.api.packagesteps import PackageRequest
+    from plimsoll.api.packagerequest import PackageRequest
     from plimsoll.apk.index import IndexEntry
     from plimsoll.apk.keys import SigningKey
     from plimsoll.arch import Arch

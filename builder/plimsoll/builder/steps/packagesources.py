@@ -29,7 +29,7 @@ from plimsoll.oci.reference import Reference
 
 if TYPE_CHECKING:
     from plimsoll.api.gitsource import GitSource
-    from plimsoll.api.packagesteps import ConfigurationSource, PackageRequest
+    from plimsoll.api.packagerequest import ConfigurationSource, PackageRequest
     from plimsoll.builder.engine import Engine
 
 _GZIP = b"\x1f\x8b"

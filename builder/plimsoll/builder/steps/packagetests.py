@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from plimsoll.api.image import ImageConfiguration
-    from plimsoll.api.packagesteps import PackageRequest
+    from plimsoll.api.packagerequest import PackageRequest
     from plimsoll.apk.index import IndexEntry
     from plimsoll.builder.engine import Engine
     from plimsoll.builder.package.compile import Compiled
