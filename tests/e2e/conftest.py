@@ -13,6 +13,8 @@ import gotools
 from cluster import HOW, Cluster, ClusterError, connect, unsupported
 from scenario.prepare import prepare
 from scenario.serve import stop
+from scenario.team import Team
+from scenario.world import give_key
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +45,12 @@ def world(cluster, tmp_path_factory):
     world = prepare(cluster, print, tmp_path_factory.mktemp("world"))
     yield world
     stop(cluster)
+
+
+@pytest.fixture
+def team(world, request):
+    name = f"op-{request.node.name.replace('test_', '').replace('_', '-')}"[:40].rstrip("-")
+    world.kubectl("create", "namespace", name)
+    give_key(world, name)
+    yield Team(world, name)
+    world.kubectl("delete", "namespace", name, "--wait=false")

@@ -6,60 +6,11 @@ import json
 import shutil
 
 import pytest
-import yaml
 
 from scenario.shell import wait_for
-from scenario.world import example, give_key, secret
+from scenario.world import secret
 
 pytestmark = pytest.mark.e2e
-
-
-class Team:
-    """A namespace of its own with the example in it."""
-
-    def __init__(self, world, namespace):
-        self.world, self.namespace = world, namespace
-        self.repo, self.build = yaml.safe_load_all(example(world, "imagebuild.yaml"))
-        # One architecture is enough here, and quicker.
-        self.build["spec"]["archs"] = ["amd64"]
-        self.build["spec"].pop("schedule")
-
-    def apply(self, *objects):
-        body = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
-        self.world.kubectl("apply", "-n", self.namespace, "-f", "-", stdin=json.dumps(body))
-
-    def get(self, kind="imagebuild", name="hello"):
-        return self.world.get(kind, name, "-n", self.namespace)
-
-    def condition(self, kind, body=None):
-        conditions = (body or self.get()).get("status", {}).get("conditions", [])
-        return next((c for c in conditions if c["type"] == kind), {"status": "", "message": ""})
-
-    def until(self, kind, status, *words, seconds=120):
-        """Wait for a condition whose message has all words; returns the object."""
-
-        def there():
-            body = self.get()
-            if body.get("status", {}).get("observedGeneration") != body["metadata"]["generation"]:
-                return None
-            found = self.condition(kind, body)
-            said = all(word in found["message"] for word in words)
-            return body if found["status"] == status and said else None
-
-        return wait_for(f"{kind}={status} with {words}", there, seconds=seconds)
-
-    def ready(self, seconds=180):
-        self.until("Ready", "True", seconds=seconds)
-        return self.until("Reconciling", "False")
-
-
-@pytest.fixture
-def team(world, request):
-    name = f"op-{request.node.name.replace('test_', '').replace('_', '-')}"[:40].rstrip("-")
-    world.kubectl("create", "namespace", name)
-    give_key(world, name)
-    yield Team(world, name)
-    world.kubectl("delete", "namespace", name, "--wait=false")
 
 
 def test_a_package_that_does_not_exist(team):
