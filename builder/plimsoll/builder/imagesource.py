@@ -142,16 +142,10 @@ def _local(path: Path, stack: ExitStack) -> tuple[Layout, Descriptor]:
         layout = Layout.open(path)
         return layout, layout.resolve()
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="plimsoll-image-")))
+    from plimsoll.builder.imagefile import unpack  # noqa: PLC0415  (which raises our errors)
+
     with storage_errors(f"reading {path}"):
-        try:
-            with tarfile.open(path) as tar:
-                tar.extractall(folder, filter="data")
-        except tarfile.TarError as error:
-            why = str(error).partition("\n")[0].rstrip(":")
-            raise ImageSourceError(
-                f"{path} is no readable tar file: {why}",
-                hint="an image in a file is what 'docker save' writes, or an OCI layout in a tar",
-            ) from None
+        unpack(path, folder)
     if not (folder / "index.json").exists() and (folder / "manifest.json").exists():
         return _docker_archive(path, folder)
     if not (folder / "oci-layout").exists():
@@ -169,10 +163,10 @@ def _local(path: Path, stack: ExitStack) -> tuple[Layout, Descriptor]:
 def _docker_archive(path: Path, folder: Path) -> tuple[Layout, Descriptor]:
     """The image of a ``docker save`` file without OCI documents, as a layout."""
     try:
-        (entry,) = json.loads((folder / "manifest.json").read_bytes())
-        config = _inside(folder, entry["Config"]).read_bytes()
+        (entry,) = json.loads(_document(folder, "manifest.json"))
+        config = _document(folder, entry["Config"])
         files = [_inside(folder, name) for name in entry["Layers"]]
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise ImageSourceError(
             f"{path} holds no single image that can be read: {error!r}", hint="save one image alone"
         ) from None
@@ -190,7 +184,16 @@ def _inside(folder: Path, name: str) -> Path:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
         raise ValueError(name)
+    if not (folder / path).is_file():
+        raise ValueError(f"{name} is missing")
     return folder / path
+
+
+def _document(folder: Path, name: str) -> bytes:
+    path = _inside(folder, name)
+    if path.stat().st_size > MAX_CONFIG:
+        raise ValueError(f"{name} is larger than {MAX_CONFIG} bytes")
+    return path.read_bytes()
 
 
 def _of_layout(name: str, layout: Layout, top: Descriptor, arch: Arch | None) -> ImageSource:

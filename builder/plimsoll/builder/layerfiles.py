@@ -107,7 +107,7 @@ class LayerFiles:
         """
         layer = _Layer()
         inflated = 0
-        reader = LayerReader(_pieces(inflated_stream(file)), "it")
+        reader = LayerReader(pieces(inflated_stream(file)), "it")
         try:
             for entry in reader:
                 inflated += entry.header.size
@@ -258,7 +258,8 @@ def plain_path(name: str) -> str:
     return "/".join(parts)
 
 
-def _pieces(stream: IO[bytes]) -> Iterator[bytes]:
+def pieces(stream: IO[bytes]) -> Iterator[bytes]:
+    """A stream in pieces."""
     while piece := stream.read(_READ):
         yield piece
 
