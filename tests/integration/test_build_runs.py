@@ -13,6 +13,10 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from spdx_tools.spdx.parser.parse_anything import parse_file
+from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
 from apk_repository import Repository, signing_key
 from command import plimsoll
@@ -87,6 +91,14 @@ class Desk:
 
     def run(self, *arguments: object) -> str:
         return plimsoll(self.tmp / "cache", *arguments)
+
+
+def problems(document: Path) -> list[object]:
+    """What the official validator of a document's format finds."""
+    if document.name.endswith(".spdx.json"):
+        return list(validate_full_spdx_document(parse_file(str(document))))
+    found = JsonStrictValidator(SchemaVersion.V1_6).validate_str(document.read_text())
+    return [] if found is None else [found]
 
 
 def packed(layout: Path, target: Path) -> Path:
@@ -192,7 +204,12 @@ def test_every_kind_runs_and_can_be_signed(tmp_path):
         for kind, extra in KINDS.items():
             config, name = desk.kind(kind, extra), f"{registry.host}/{kind}:1"
             flags = ["--compat", "apko"] if kind.startswith("compat") else []
+            flags += ["--sbom-path", str(tmp_path / kind), "--sbom-formats", "spdx,cyclonedx"]
             reference = desk.run("publish", config, name, *flags).strip()
+            documents = sorted((tmp_path / kind).iterdir())
+            assert len(documents) in {4, 6}
+            for document in documents:
+                assert problems(document) == [], document
             how = ["--fast"] if "zstd" in extra else []
             call(crane, "validate", "--remote", reference, "--insecure", *how)
             call(*ctr, "images", "pull", "--plain-http", "--snapshotter", "native", name)

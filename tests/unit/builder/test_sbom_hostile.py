@@ -152,6 +152,14 @@ def test_control_characters_and_huge_fields(check):
     assert not any(c in json.dumps(value, ensure_ascii=False) for c in "\x00\x1b\u2028")
 
 
+def test_the_namespace_is_of_this_document(check):
+    def namespace(**fields):
+        return check(entry(**fields))[0]["documentNamespace"]
+
+    assert namespace() == namespace()
+    assert len({namespace(), namespace(license="MIT"), namespace(arch="")}) == 3
+
+
 def test_names_that_identifiers_cannot_tell_apart(check):
     names = ["a_b", "a-b", "a+b", "a.b"]
     value, _ = check(*(entry(name) for name in names))
