@@ -34,12 +34,14 @@ from plimsoll.apk.writer import write_index
 from plimsoll.kube.client import KubeClient
 from plimsoll.kube.config import KubeConfig
 from plimsoll.kube.paths import path
+from plimsoll.operator.carrier import Carrier
 from plimsoll.operator.controller import ImageBuildController
 from plimsoll.operator.faults import Faults
 from plimsoll.operator.manager import Manager
 from plimsoll.operator.metrics import Metrics
 from plimsoll.operator.recorder import Recorder
 from plimsoll.operator.settings import JobSettings
+from plimsoll.operator.slots import Slots
 from plimsoll.operator.workqueue import Key
 
 ROOT = Path(__file__).parents[2]
@@ -495,7 +497,8 @@ async def test_a_mistake_of_the_operator_is_told(plane, team):
 
     async with KubeClient(config, agent="test") as kube:
         recorder = Recorder(kube)
-        mistaken = Mistaken(ImageBuildController(kube, recorder, settings, metrics))
+        carrier = Carrier("ImageBuild", kube, recorder, Slots())
+        mistaken = Mistaken(ImageBuildController(kube, carrier, settings, metrics))
         faults = Faults(kube, recorder)
         manager = Manager({key.kind: mistaken}, faults, metrics, workers=1, resync=600)
         working = asyncio.create_task(manager.run())

@@ -11,11 +11,9 @@ from pydantic import ValidationError
 
 from plimsoll.api.imagebuild import ImageBuild, image_build
 from plimsoll.kube.paths import path
-from plimsoll.operator.act import carry_out
 from plimsoll.operator.children import look_at_jobs
-from plimsoll.operator.objects import find_repositories, write_status
+from plimsoll.operator.objects import find_repositories
 from plimsoll.operator.reconcile import reconcile
-from plimsoll.operator.slots import Slots
 from plimsoll.operator.specs import explain
 from plimsoll.operator.state import Observed
 
@@ -24,8 +22,8 @@ if TYPE_CHECKING:
 
     from plimsoll.api.imagebuildstatus import ImageBuildStatus
     from plimsoll.kube.client import KubeClient
+    from plimsoll.operator.carrier import Carrier
     from plimsoll.operator.metrics import Metrics
-    from plimsoll.operator.recorder import Recorder
     from plimsoll.operator.settings import JobSettings
     from plimsoll.operator.workqueue import Key
 
@@ -54,20 +52,12 @@ class ImageBuildController:
     """Reconciles ImageBuilds."""
 
     def __init__(
-        self,
-        kube: KubeClient,
-        recorder: Recorder,
-        settings: JobSettings,
-        metrics: Metrics,
-        slots: Slots | None = None,
+        self, kube: KubeClient, carrier: Carrier, settings: JobSettings, metrics: Metrics
     ) -> None:
         self._kube = kube
-        self._recorder = recorder
+        self._carrier = carrier
         self._settings = settings
         self._metrics = metrics
-        self._slots = slots or Slots()
-        # What the API server refused last, told in the condition until it is accepted.
-        self._refused: dict[Key, str] = {}
 
     async def reconcile(self, key: Key) -> Done:
         """Look at one ImageBuild and do what is to be done.
@@ -77,26 +67,22 @@ class ImageBuildController:
         """
         body = await self._kube.find(path("ImageBuild", key.namespace, key.name))
         if body is None:
-            self._refused.pop(key, None)
-            self._slots.note(key, 0)
+            self._carrier.forget(key)
             return Done(gone=True)
         desired, fault = read(body)
-        observed = await self._observe(desired, fault, self._refused.get(key, ""))
+        observed = await self._observe(desired, fault, self._carrier.refused(key))
         now = datetime.now(UTC)
         # Nothing is awaited between the question for room and the answer.
-        observed = replace(observed, room=self._slots.room(key))
+        observed = replace(observed, room=self._carrier.room(key))
         plan = reconcile(desired, observed, now, self._settings)
         build = plan.status.build
-        self._slots.note(key, int(build is not None and build.state == "Running"))
-        await write_status(self._kube, "ImageBuild", key, body, (desired.status, plan.status))
-        refusal = await carry_out(self._kube, plan.actions)
-        if refusal and refusal != self._refused.get(key):
-            self._refused[key] = refusal
-            return await self.reconcile(key)
-        if not refusal:
-            self._refused.pop(key, None)
-        await self._recorder.post("ImageBuild", desired.metadata, plan.events, now)
+        running = int(build is not None and build.state == "Running")
+        _, again = await self._carrier.carry_out(
+            key, body, desired.metadata, desired.status, plan, running, now
+        )
         self._count(desired.status, plan.status)
+        if again:
+            return await self.reconcile(key)
         names = frozenset(use.name for use in desired.spec.repositories if use.name)
         source = desired.spec.image_from
         maps = frozenset({source.config_map.name} if source is not None else ())

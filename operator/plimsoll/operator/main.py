@@ -16,6 +16,7 @@ from plimsoll.kube.client import KubeClient
 from plimsoll.kube.config import KubeConfig
 from plimsoll.kube.errors import KubeError
 from plimsoll.operator import wiring
+from plimsoll.operator.carrier import Carrier
 from plimsoll.operator.configmaps import watch_config_maps
 from plimsoll.operator.controller import ImageBuildController
 from plimsoll.operator.faults import Faults
@@ -63,11 +64,15 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
         slots = Slots(settings.most_builds, settings.most_builds_in_namespace)
         manager = Manager(
             {
-                "ImageBuild": ImageBuildController(kube, recorder, settings.jobs, metrics, slots),
+                "ImageBuild": ImageBuildController(
+                    kube, Carrier("ImageBuild", kube, recorder, slots), settings.jobs, metrics
+                ),
                 "PackageRepo": PackageRepoController(
                     kube,
                     Follower(kube, recorder, Inspector(http)),
-                    PackageBuilder(kube, recorder, settings.jobs, metrics, slots),
+                    PackageBuilder(
+                        kube, Carrier("PackageRepo", kube, recorder, slots), settings.jobs, metrics
+                    ),
                 ),
             },
             Faults(kube, recorder),

@@ -9,21 +9,19 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from plimsoll.kube.paths import path
-from plimsoll.operator.act import carry_out
 from plimsoll.operator.children import look_at_jobs
 from plimsoll.operator.controller import Done
-from plimsoll.operator.objects import find_repositories, write_status
+from plimsoll.operator.objects import find_repositories
 from plimsoll.operator.packages import reconcile_packages
 from plimsoll.operator.packagesession import RUNNING
-from plimsoll.operator.slots import Slots
 from plimsoll.operator.state import PackagesObserved
 
 if TYPE_CHECKING:
     from plimsoll.api.packagerepo import PackageRepo
     from plimsoll.api.packagestatus import PackageRepoStatus
     from plimsoll.kube.client import KubeClient
+    from plimsoll.operator.carrier import Carrier
     from plimsoll.operator.metrics import Metrics
-    from plimsoll.operator.recorder import Recorder
     from plimsoll.operator.settings import JobSettings
     from plimsoll.operator.workqueue import Key
 
@@ -34,25 +32,16 @@ class PackageBuilder:
     """Builds PackageRepos."""
 
     def __init__(
-        self,
-        kube: KubeClient,
-        recorder: Recorder,
-        settings: JobSettings,
-        metrics: Metrics,
-        slots: Slots | None = None,
+        self, kube: KubeClient, carrier: Carrier, settings: JobSettings, metrics: Metrics
     ) -> None:
         self._kube = kube
-        self._recorder = recorder
+        self._carrier = carrier
         self._settings = settings
         self._metrics = metrics
-        self._slots = slots or Slots()
-        # What the API server refused last, told in the condition until it is accepted.
-        self._refused: dict[Key, str] = {}
 
     def forget(self, key: Key) -> None:
         """The object is gone."""
-        self._refused.pop(key, None)
-        self._slots.note(key, 0)
+        self._carrier.forget(key)
 
     async def reconcile(self, key: Key, body: Body, desired: PackageRepo, fault: str) -> Done:
         """Do what is to be done.
@@ -66,24 +55,19 @@ class PackageBuilder:
         Raises:
             KubeError: the API server is not reachable, or somebody wrote in between (409).
         """
-        refused = self._refused.get(key, "")
-        observed = await self._observe(desired, fault, refused)
+        observed = await self._observe(desired, fault, self._carrier.refused(key))
         now = datetime.now(UTC)
         # Nothing is awaited between the question for room and the answer.
-        observed = replace(observed, room=self._slots.room(key))
+        observed = replace(observed, room=self._carrier.room(key))
         plan = reconcile_packages(desired, observed, now, self._settings)
-        self._slots.note(key, sum(build.state in RUNNING for build in plan.status.builds))
-        statuses = (desired.status, plan.status)
-        body = await write_status(self._kube, "PackageRepo", key, body, statuses)
-        refusal = await carry_out(self._kube, plan.actions)
-        await self._recorder.post("PackageRepo", desired.metadata, plan.events, now)
+        running = sum(build.state in RUNNING for build in plan.status.builds)
+        body, again = await self._carrier.carry_out(
+            key, body, desired.metadata, desired.status, plan, running, now
+        )
         self._count(desired.status, plan.status)
-        if not refusal:
-            self._refused.pop(key, None)
-        elif refusal != refused:
-            self._refused[key] = refusal
-            again = desired.model_copy(update={"status": plan.status})
-            return await self.reconcile(key, body, again, fault)
+        if again:
+            later = desired.model_copy(update={"status": plan.status})
+            return await self.reconcile(key, body, later, fault)
         packages = desired.spec.packages
         uses = packages.repositories if packages is not None else []
         names = frozenset(use.name for use in uses if use.name)
