@@ -18,7 +18,7 @@ _HEAD = """# Commands
 `plimsoll COMMAND --help` shows the same.
 
 Errors go to standard error, one line that says what happened and, indented below it, a hint. Exit
-status: 0 done, 1 an error, 2 wrong usage. Commands that have further ones say so below.
+status: 0 done, 1 an error, 2 wrong usage, 130 interrupted. Commands that have further ones say so below.
 """
 
 
@@ -53,7 +53,10 @@ def _sections(name: str, parent: click.Context, level: int) -> Iterator[str]:
     rows = [_option(option, ctx) for option in options if "--help" not in option.opts]
     if rows:
         parts.append(table(["option", "meaning", "default", "environment"], rows))
-    if command.epilog:
+    if command.epilog and command.epilog.startswith("\b\nExamples:"):
+        lines = (line.strip() for line in command.epilog.splitlines()[2:])
+        parts.append("".join(f"    {line}\n" for line in lines))
+    elif command.epilog:
         parts.append(f"{prose(command.epilog)}\n")
     yield "\n".join(parts)
     if isinstance(command, click.Group):

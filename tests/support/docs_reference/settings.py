@@ -40,6 +40,7 @@ COMMON = {
     "KUBECONFIG": "The cluster of `plimsoll operator` and `plimsoll webhook`. Without it: the "
     "ServiceAccount of the pod.",
     "NETRC": "File with logins to package repositories instead of `~/.netrc`.",
+    "NO_COLOR": "No colours, if it is set to anything.",
     "PLIMSOLL_ALPINE_RELEASES": "A mirror of Alpine's `releases.json`, where keys are found.",
     "PLIMSOLL_CACHE_DIR": "The package cache; `--cache-dir` goes before it.",
     "PLIMSOLL_GIT_CREDENTIALS": "File or folder with logins for Git servers, for "

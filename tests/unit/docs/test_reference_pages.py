@@ -232,7 +232,9 @@ def invocations(path):
             yield shlex.split(command)
 
 
-@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [*WRITTEN, DOCS / "reference/commands.md"], ids=lambda path: path.name
+)
 def test_commands_and_options_that_pages_show_exist(path):
     for words in invocations(path):
         command, ctx = cli, click.Context(cli, info_name="plimsoll")

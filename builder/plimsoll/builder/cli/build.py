@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from plimsoll.builder import unchanged
-from plimsoll.builder.cli.imagecommand import ImageCommand
+from plimsoll.builder.cli.imagecommand import ImageCommand, examples
 from plimsoll.builder.cli.options import build_options, config_options, source_of
 from plimsoll.builder.cli.registry import insecure_option
 from plimsoll.builder.cli.target import Target
@@ -19,17 +19,25 @@ from plimsoll.builder.store import CorruptEntryError, Store, default_cache_dir
 from plimsoll.oci.reference import Reference
 
 
-@click.command(cls=ImageCommand)
+@click.command(
+    cls=ImageCommand,
+    epilog=examples(
+        "build app.yaml registry.example/app:1 app.tar",
+        "build app.yaml registry.example/app:1 layout/ --arch amd64,arm64",
+        "build app.yaml registry.example/app:1 app.tar --lockfile app.lock.json",
+    ),
+)
 @click.argument("config", type=click.Path(path_type=Path))
 @click.argument("image")
-@click.argument("output", type=click.Path(path_type=Path))
-@config_options
+@click.argument("output", type=click.Path())
 @build_options
-def build(config: Path, image: str, output: Path, **options: Any) -> None:
+@config_options
+def build(config: Path, image: str, output: str, **options: Any) -> None:
     """Build the image that CONFIG describes, name it IMAGE, and write it to OUTPUT.
 
-    OUTPUT is a .tar file, which 'docker load' and OCI tools read, or a directory that exists,
-    which becomes an OCI layout. The digest of the image is printed on standard output.
+    OUTPUT is a .tar file, which 'docker load' and OCI tools read, or a directory, which becomes an
+    OCI layout: one that exists, or a name that ends in a slash. The digest of the image is printed
+    on standard output.
     """
     options["vcs"] = source_of(config, options["vcs"])
     target = Target.of(_new_name(image), output, options)
@@ -57,11 +65,16 @@ def _again(target: Target, key: str, options: dict[str, Any]) -> bool:
     return True
 
 
-@click.command(cls=ImageCommand)
+@click.command(
+    cls=ImageCommand,
+    epilog=examples(
+        "publish app.yaml registry.example/app:1.2 registry.example/app:latest",
+        "publish app.yaml registry.example/app:1 --image-refs pushed.txt",
+        "publish app.yaml app:dev --local",
+    ),
+)
 @click.argument("config", type=click.Path(path_type=Path))
 @click.argument("tags", nargs=-1, required=True)
-@config_options
-@build_options
 @click.option(
     "--image-refs",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -73,6 +86,8 @@ def _again(target: Target, key: str, options: dict[str, Any]) -> bool:
     help="Hand the image to the Docker daemon of this machine ($DOCKER_HOST) and push nothing.",
 )
 @insecure_option
+@build_options
+@config_options
 def publish(config: Path, tags: tuple[str, ...], **options: Any) -> None:
     """Build the image that CONFIG describes and push it to every one of TAGS.
 

@@ -9,13 +9,20 @@ from typing import TYPE_CHECKING
 
 import click
 
+from plimsoll.builder.cli.imagecommand import examples
 from plimsoll.builder.cli.registry import insecure_option, open_registry
 
 if TYPE_CHECKING:
     from plimsoll.builder.view import View
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "diff registry.example/app:1 registry.example/app:2",
+        "diff old.lock.json new.lock.json --exit-code",
+        "diff registry.example/app:1 app.tar --arch arm64 --format html > changes.html",
+    ),
+)
 @click.argument("before")
 @click.argument("after")
 @click.option("--arch", help="Architecture to compare. Default: the first one.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from plimsoll.builder.cli.imagecommand import ImageCommand
+from plimsoll.builder.cli.imagecommand import ImageCommand, examples
 from plimsoll.builder.cli.options import config_options, read_inputs
 from plimsoll.errors import Error, visible
 
@@ -28,9 +28,10 @@ class PageError(Error):
     reason = "Page"
 
 
-@click.command(cls=ImageCommand)
+@click.command(
+    cls=ImageCommand, epilog=examples("dot app.yaml | dot -Tsvg > app.svg", "dot app.yaml --web")
+)
 @click.argument("config", type=click.Path(path_type=Path))
-@config_options
 @click.option(
     "-S", "--spanning-tree", is_flag=True, help="Only the edges by which packages came in first."
 )
@@ -39,6 +40,7 @@ class PageError(Error):
     "--port", default=0, show_default=True, type=click.IntRange(0, 65535),
     help="Port of the page on 127.0.0.1; 0 takes any that is free.",
 )  # fmt: skip
+@config_options
 def dot(config: Path, *, spanning_tree: bool, web: bool, port: int, **options: Any) -> None:
     """Draw why each package of CONFIG is there, in the language of Graphviz.
 

@@ -29,6 +29,16 @@ class ImageCommand(GoFlags):
             raise
 
 
+def examples(*lines: str) -> str:
+    """What stands below the help of a command.
+
+    Args:
+        lines: command lines, without the program's name.
+    """
+    # The first character keeps click from filling the lines.
+    return "\b\nExamples:\n" + "\n".join(f"  plimsoll {line}" for line in lines)
+
+
 def log_level() -> str:
     """What ``--log-level`` says: ``debug``, ``info``, ``warn`` or ``error``."""
     context = click.get_current_context(silent=True)

@@ -12,7 +12,7 @@ import click
 
 from plimsoll import outfile
 from plimsoll.builder import record
-from plimsoll.builder.cli.imagecommand import ImageCommand
+from plimsoll.builder.cli.imagecommand import ImageCommand, examples
 from plimsoll.builder.cli.options import config_options, read_inputs
 from plimsoll.builder.cli.report import Report
 from plimsoll.builder.engine import Engine
@@ -37,12 +37,15 @@ _GO_FIELDS = {"Name": "name", "Version": "version", "Source": "url"}
 _GO_TEMPLATE = re.compile(r"\{\{-?\s*([^{}]*?)\s*-?\}\}")
 
 
-@click.command(cls=ImageCommand)
+@click.command(
+    cls=ImageCommand,
+    epilog=examples("lock app.yaml", "lock app.yaml --arch amd64 --output app.lock.json"),
+)
 @click.argument("config", type=click.Path(path_type=Path))
-@config_options
 @click.option(
     "--output", type=click.Path(path_type=Path), help="The file. Default: CONFIG.lock.json."
 )
+@config_options
 def lock(config: Path, output: Path | None, **options: Any) -> None:
     """Write down exactly which packages CONFIG means today."""
     inputs = read_inputs(config, options)
@@ -65,9 +68,16 @@ def lock(config: Path, output: Path | None, **options: Any) -> None:
         click.echo(str(target))
 
 
-@click.command("show-packages", cls=ImageCommand)
+@click.command(
+    "show-packages",
+    cls=ImageCommand,
+    epilog=examples(
+        "show-packages app.yaml",
+        "show-packages app.yaml --arch amd64 --format packagelock",
+        "show-packages app.yaml --format '{arch} {name} {size}'",
+    ),
+)
 @click.argument("config", type=click.Path(path_type=Path))
-@config_options
 @click.option(
     "--format",
     "template",
@@ -78,6 +88,7 @@ def lock(config: Path, output: Path | None, **options: Any) -> None:
     "{version}, {arch}, {origin}, {size}, {repository}, {url}, or {{.Name}}, {{.Version}} and "
     "{{.Source}}.",
 )
+@config_options
 def show_packages(config: Path, template: str, **options: Any) -> None:
     """Show which packages CONFIG means today, in install order.
 
@@ -142,7 +153,9 @@ def _no_template(template: str, problem: str) -> click.BadParameter:
     )
 
 
-@click.command("show-config", cls=ImageCommand)
+@click.command(
+    "show-config", cls=ImageCommand, epilog=examples("show-config app.yaml -p curl > whole.yaml")
+)
 @click.argument("config", type=click.Path(path_type=Path))
 @config_options
 def show_config(config: Path, **options: Any) -> None:

@@ -6,8 +6,12 @@ import sys
 
 import click
 
+from plimsoll.builder.cli.imagecommand import examples
 
-@click.command()
+
+@click.command(
+    epilog=examples("login registry.example -u me --password-stdin < password.txt"),
+)
 @click.argument("registry")
 @click.option("-u", "--username", required=True, help="User name.")
 @click.option("-p", "--password", help="Password; seen by everybody who lists processes.")

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from plimsoll.builder.cli.imagecommand import ImageCommand
+from plimsoll.builder.cli.imagecommand import ImageCommand, examples
 from plimsoll.builder.cli.options import build_options, config_options, read_inputs
 from plimsoll.builder.cli.report import Report, human
 from plimsoll.builder.engine import Engine
@@ -38,12 +38,16 @@ _BUILD_ARCH = click.option(
 )
 
 
-@click.command("build-minirootfs", cls=ImageCommand)
+@click.command(
+    "build-minirootfs",
+    cls=ImageCommand,
+    epilog=examples("build-minirootfs app.yaml app.tar.gz --build-arch arm64"),
+)
 @click.argument("config", type=click.Path(path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path, dir_okay=False))
 @_BUILD_ARCH
-@config_options
 @build_options
+@config_options
 def build_minirootfs(config: Path, output: Path, **options: Any) -> None:
     """Build the file tree that CONFIG describes into OUTPUT, a .tar.gz (or .tar) file."""
 
@@ -58,12 +62,14 @@ def build_minirootfs(config: Path, output: Path, **options: Any) -> None:
     _make(config, output, options, write)
 
 
-@click.command("build-cpio", cls=ImageCommand)
+@click.command(
+    "build-cpio", cls=ImageCommand, epilog=examples("build-cpio app.yaml initramfs.cpio.gz")
+)
 @click.argument("config", type=click.Path(path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path, dir_okay=False))
 @_BUILD_ARCH
-@config_options
 @build_options
+@config_options
 def build_cpio(config: Path, output: Path, **options: Any) -> None:
     """Build the file tree that CONFIG describes into OUTPUT, a cpio archive.
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from plimsoll import outfile
-from plimsoll.builder.cli.imagecommand import ImageCommand
+from plimsoll.builder.cli.imagecommand import ImageCommand, examples
 from plimsoll.builder.cli.options import config_options, read_inputs
 from plimsoll.builder.cli.registry import insecure_option, open_registry
 from plimsoll.builder.cli.report import Report
@@ -18,10 +18,14 @@ from plimsoll.builder.sbomfiles import in_format
 from plimsoll.builder.store import storage_errors
 
 
-@click.command(cls=ImageCommand)
+@click.command(
+    cls=ImageCommand,
+    epilog=examples(
+        "sbom app.yaml --output app.spdx.json",
+        "sbom registry.example/app:1 --arch arm64 --format cyclonedx",
+    ),
+)
 @click.argument("what", metavar="CONFIG|IMAGE")
-@config_options
-@insecure_option
 @click.option(
     "--format",
     "form",
@@ -39,6 +43,8 @@ from plimsoll.builder.store import storage_errors
     "--name", help="Repository of the image. Default: that of IMAGE, or 'image' for a CONFIG."
 )
 @click.option("--output", type=click.Path(path_type=Path), help="A file instead of the screen.")
+@insecure_option
+@config_options
 def sbom(what: str, form: str, name: str | None, output: Path | None, **options: Any) -> None:
     """Write the bill of materials of an image, for one architecture.
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import click
@@ -14,8 +16,6 @@ from plimsoll.builder.sbomfiles import write_sboms
 from plimsoll.oci.digest import digest_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from plimsoll.builder.store import Store
     from plimsoll.builder.unchanged import Result
     from plimsoll.oci.reference import Reference
@@ -45,9 +45,10 @@ class Target:
     report: Report
 
     @classmethod
-    def of(cls, reference: Reference, output: Path, options: dict[str, Any]) -> Self:
-        """What the command line says."""
-        is_folder = output.is_dir()
+    def of(cls, reference: Reference, name: str, options: dict[str, Any]) -> Self:
+        """What the command line says; ``name`` is that of a file or a directory."""
+        output = Path(name)
+        is_folder = output.is_dir() or name.endswith(os.sep)
         folder: Path | None = output if is_folder else output.parent
         if not is_folder and output.exists() and not output.is_file():
             # Beside a device or a pipe is no place for files.
