@@ -207,6 +207,8 @@ def test_variants_are_images_of_their_own_under_other_tags(tmp_path, repository)
         lock = ("--plan-lock", plan["lock"], "--arch", "amd64")
         failure = build.step("assemble", "--variant", "nope", *lock, status=3)
         assert "no variant 'nope'" in failure["message"]
+        build.request["output"]["tags"] = ["latest", "${package.app.stems}"]
+        assert build.step("plan")["tags"] == ["latest", "2", "2.1"]
         build.request["variants"][0]["tags"] = ["${package.app.version}"]
         build.request["output"]["tags"] = ["2.1-r3"]
         failure = build.step("plan", status=3)

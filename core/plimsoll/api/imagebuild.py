@@ -69,7 +69,8 @@ class OutputSpec(StrictModel):
     tags: Annotated[list[Tag], Field(min_length=1, max_length=32)] = ["latest"]
     """Tags that move to the image when everything has succeeded. ``${timestamp}`` becomes the
     start of the build (``20261121064400``), ``${package.NAME.version}`` the version of a package
-    in the image."""
+    in the image (``3.12.1-r2``), ``${package.NAME.stems}`` each part of it that people follow
+    (``3``, ``3.12`` and ``3.12.1``, a tag for each)."""
 
     push_secret: LocalReference | None = None
     """Secret of type ``kubernetes.io/dockerconfigjson`` to push with."""

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from plimsoll.api.base import Model
 from plimsoll.api.meta import Conditions, listed_by
-from plimsoll.api.steps import AssembleResult, PlanResult, SealResult
+from plimsoll.api.steps import MOST_TAGS, AssembleResult, PlanResult, SealResult
 
 
 class ArchImage(Model):
@@ -37,7 +37,7 @@ class VariantImage(Model):
     digest: str
     """Digest of the image index."""
 
-    tags: Annotated[list[str], Field(max_length=64)] = []
+    tags: Annotated[list[str], Field(max_length=MOST_TAGS)] = []
     """Tags that the last successful build moved to it."""
 
     architectures: Annotated[
@@ -190,7 +190,7 @@ class ImageBuildStatus(Model):
     signed: bool | None = None
     """Whether the image is signed."""
 
-    tags: Annotated[list[str], Field(max_length=64)] = []
+    tags: Annotated[list[str], Field(max_length=MOST_TAGS)] = []
     """Tags that the last successful build moved."""
 
     architectures: Annotated[

@@ -23,6 +23,8 @@ from plimsoll.api.scanspec import ScanSpec
 EXIT_RETRY = 1
 EXIT_PERMANENT = 3
 TERMINATION_MESSAGE_LIMIT = 4096
+#: Tags of one image.
+MOST_TAGS = 64
 
 StepName = Literal["plan", "rescan", "assemble", "test", "seal", "promote"]
 
@@ -44,7 +46,8 @@ class Output(Model):
     """Registry and repository without tag: ``registry.example/team/app``."""
 
     tags: list[str] = ["latest"]
-    """Tag templates: ``latest``, ``${timestamp}``, ``${package.NAME.version}``."""
+    """Tag templates: ``latest``, ``${timestamp}``, ``${package.NAME.version}``,
+    ``${package.NAME.stems}``."""
 
     legacy_signatures: bool = False
     """Also write ``sha256-….sig`` and ``.att`` tags for tools older than cosign 3."""

@@ -15,7 +15,7 @@ from plimsoll.builder.ociimage import EntrypointError, creation_time
 from plimsoll.builder.repository import RepositoryError, parse_repository
 from plimsoll.builder.spdx import apk_purl, element_id
 from plimsoll.builder.steps.common import RequestError
-from plimsoll.builder.steps.plan import expand
+from plimsoll.builder.steps.plan import expand, stems
 from plimsoll.errors import Error
 
 NOW = datetime(2026, 11, 21, 6, 44, tzinfo=UTC)
@@ -57,17 +57,35 @@ def test_tag_templates():
             ]
         )
     )
-    assert expand("${timestamp}-x", lock, NOW) == "20261121064400-x"
-    assert expand("v${package.a+b.version}", lock, NOW) == "v1.2_p3-r0"
+    assert expand("${timestamp}-x", lock, NOW) == ["20261121064400-x"]
+    assert expand("v${package.a+b.version}", lock, NOW) == ["v1.2_p3-r0"]
+    assert expand("v${package.a+b.stems}-x", lock, NOW) == ["v1-x", "v1.2_p3-x"]
     for bad, words in (
         ("${package.c.version}", "differs"),
         ("${package.d.version}", "not in the image"),
+        ("${package.c.stems}", "differs"),
+        ("${package.a+b.stem}", "unknown"),
         ("${nonsense}", "unknown"),
     ):
         with pytest.raises(RequestError, match=words):
             expand(bad, lock, NOW)
     with pytest.raises(Error):
         expand("a b", lock, NOW)
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        ("3.12.1-r2", ["3", "3.12", "3.12.1"]),
+        ("3-r0", ["3"]),
+        ("2024.01.05", ["2024", "2024.01", "2024.01.05"]),
+        ("1.1.1w-r4", ["1", "1.1", "1.1.1w"]),
+        ("9.9_p2-r0", ["9", "9.9_p2"]),
+        ("3.13.0_rc1-r0", ["3.13.0_rc1"]),
+    ],
+)
+def test_stems_of_versions(version, expected):
+    assert stems(version) == expected
 
 
 def test_logins_leave_urls():

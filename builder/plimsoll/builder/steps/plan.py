@@ -7,7 +7,7 @@ import re
 from datetime import UTC
 from typing import TYPE_CHECKING
 
-from plimsoll.api.steps import TERMINATION_MESSAGE_LIMIT, PlanResult, VariantPlan
+from plimsoll.api.steps import MOST_TAGS, TERMINATION_MESSAGE_LIMIT, PlanResult, VariantPlan
 from plimsoll.builder.remembered import OUTPUT_FORMAT
 from plimsoll.builder.sbom import tool
 from plimsoll.builder.steps.common import (
@@ -77,7 +77,7 @@ async def _plan(
     """The plan of one image, and the hash of all that makes a difference to it."""
     archs = architectures_of(request)
     lock, _ = await engine.resolve(request.image, archs, request.repositories)
-    tags = [expand(tag, lock, request.started) for tag in request.output.tags]
+    tags = [tag for each in request.output.tags for tag in expand(each, lock, request.started)]
     digest = await push_lock(registry, repository_of(request), lock)
     inputs = lock.inputs_hash(
         engine.logins.strip_config(request.image),
@@ -101,6 +101,11 @@ async def _plan(
 def _check_tags(plans: Sequence[VariantPlan]) -> None:
     taken: dict[str, str] = {}
     for plan in plans:
+        if len(plan.tags) > MOST_TAGS:
+            raise RequestError(
+                f"an image would have {len(plan.tags)} tags, and {MOST_TAGS} are the most",
+                hint="use fewer templates",
+            )
         for tag in plan.tags:
             if tag in taken:
                 names = " and ".join(
@@ -112,32 +117,53 @@ def _check_tags(plans: Sequence[VariantPlan]) -> None:
             taken[tag] = plan.name
 
 
-def expand(template: str, lock: Lock, started: datetime) -> str:
+def expand(template: str, lock: Lock, started: datetime) -> list[str]:
     """Fill in a tag template: ``${timestamp}``, ``${package.NAME.version}``.
 
-    Characters of versions that tags do not allow become ``-``.
+    ``${package.NAME.stems}`` makes a tag of each part of a version that people follow: of
+    ``3.12.1-r2`` these are ``3``, ``3.12`` and ``3.12.1``. Characters of versions that tags do not
+    allow become ``-``.
 
     Raises:
         RequestError: it names something else, or the result is no tag.
     """
+    texts = [""]
+    for number, part in enumerate(_TEMPLATE.split(template)):
+        values = _values(part, template, lock, started) if number % 2 else [part]
+        texts = [text + value for text in texts for value in values]
+    return [check_tag(text[:_TAG_LENGTH]) for text in texts]
 
-    def value(match: re.Match[str]) -> str:
-        name = match[1]
-        if name == "timestamp":
-            return started.astimezone(UTC).strftime("%Y%m%d%H%M%S")
-        package = re.fullmatch(r"package\.(.+)\.version", name)
-        if package is None:
-            raise RequestError(
-                f"tag {template!r}: {match[0]} is unknown",
-                hint="use ${timestamp} or ${package.NAME.version}",
-            )
-        versions = {p.version for p in lock.contents.packages if p.name == package[1]}
-        if len(versions) != 1:
-            raise RequestError(
-                f"tag {template!r}: package {package[1]!r} "
-                + ("differs between architectures" if versions else "is not in the image"),
-                hint="name a package that is installed on every architecture",
-            )
-        return re.sub(r"[^A-Za-z0-9_.-]", "-", versions.pop())
 
-    return check_tag(_TEMPLATE.sub(value, template)[:_TAG_LENGTH])
+def _values(name: str, template: str, lock: Lock, started: datetime) -> list[str]:
+    """What may stand for one name in a template."""
+    if name == "timestamp":
+        return [started.astimezone(UTC).strftime("%Y%m%d%H%M%S")]
+    asked = re.fullmatch(r"package\.(.+)\.(version|stems)", name)
+    if asked is None:
+        raise RequestError(
+            f"tag {template!r}: ${{{name}}} is unknown",
+            hint="use ${timestamp}, ${package.NAME.version} or ${package.NAME.stems}",
+        )
+    versions = {p.version for p in lock.contents.packages if p.name == asked[1]}
+    if len(versions) != 1:
+        raise RequestError(
+            f"tag {template!r}: package {asked[1]!r} "
+            + ("differs between architectures" if versions else "is not in the image"),
+            hint="name a package that is installed on every architecture",
+        )
+    version = versions.pop()
+    values = [version] if asked[2] == "version" else stems(version)
+    return [re.sub(r"[^A-Za-z0-9_.-]", "-", value) for value in values]
+
+
+def stems(version: str) -> list[str]:
+    """The parts of a version that people follow, the shortest first, without the revision.
+
+    What comes before a release is followed by nobody: ``3.13.0_rc1`` is its only stem.
+    """
+    whole = re.sub(r"-r[0-9]+$", "", version)
+    if re.search(r"_(alpha|beta|pre|rc)", whole):
+        return [whole]
+    leading = re.match(r"[0-9]+(\.[0-9]+)*", whole)
+    numbers = leading[0].split(".") if leading else []
+    return [*(".".join(numbers[:count]) for count in range(1, len(numbers))), whole]
