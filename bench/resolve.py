@@ -1,8 +1,10 @@
 """How long a resolution takes, a whole fresh process each time.
 
-Makes indexes of 5,000 and 100,000 packages (always the same ones), asks for 14 names and prints
-for each the best of some runs, as a ratio to the bound: a fresh process that only reads the file,
-inflates it and splits it into records.
+Makes signed indexes of 5,000 and 100,000 packages (always the same ones), asks for 14 names and
+prints for each the best of some runs, as a ratio to the bound: a fresh process that only reads the
+file, inflates it and splits it into records. Three things are measured: verifying the index and
+resolving; the command ``show-packages`` as a whole, which checks the configuration and starts all
+that a build needs, with ``--offline``; and the same with a server that says that nothing changed.
 
 Run with ``python bench/resolve.py [packages…]``.
 """
@@ -10,16 +12,21 @@ Run with ``python bench/resolve.py [packages…]``.
 from __future__ import annotations
 
 import base64
-import gzip
 import hashlib
-import io
+import os
 import random
 import subprocess
 import sys
-import tarfile
 import tempfile
+import threading
 import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from plimsoll.apk.index import Index
+from plimsoll.apk.keys import SigningKey
+from plimsoll.apk.writer import write_index
 
 RUNS = 7
 WANTED = 14
@@ -29,10 +36,17 @@ RESOLVE = """
 import sys
 from pathlib import Path
 from plimsoll.apk.index import read_index
+from plimsoll.apk.keys import Keyring
 from plimsoll.apk.solver import RepositoryIndex, resolve
-index = read_index(Path(sys.argv[1]).read_bytes(), None, source="bench")
-resolution = resolve(sys.argv[2:], [RepositoryIndex("https://bench.example", index)])
+index, key, *names = sys.argv[1:]
+keyring = Keyring.from_files([Path(key)])
+index = read_index(Path(index).read_bytes(), keyring, source="bench")
+resolution = resolve(names, [RepositoryIndex("https://bench.example", index)])
 print(len(resolution), resolution.searched)
+"""
+COMMAND = """
+from plimsoll.cli.main import main
+main()
 """
 BOUND = """
 import sys
@@ -86,16 +100,6 @@ def checksum(name: str, version: int) -> str:
     return base64.b64encode(hashlib.sha1(f"{name}{version}".encode()).digest()).decode()
 
 
-def pack(text: str) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, data in (("DESCRIPTION", b"bench"), ("APKINDEX", text.encode())):
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return gzip.compress(out.getvalue(), 6, mtime=0)
-
-
 def best(code: str, *arguments: str) -> tuple[float, str]:
     fastest, output = float("inf"), ""
     for _ in range(RUNS):
@@ -108,22 +112,59 @@ def best(code: str, *arguments: str) -> tuple[float, str]:
     return fastest, output
 
 
+class Quiet(SimpleHTTPRequestHandler):
+    """Shows a folder; answers 304 to whoever has the file already."""
+
+    def log_message(self, *_: object) -> None:
+        """Keep the output to the figures."""
+
+
+def measure(root: Path, url: str, size: int) -> None:
+    text, wanted = make_index(size)
+    key = SigningKey.generate("bench.rsa.pub", 2048)
+    (root / "x86_64").mkdir()
+    (root / key.name).write_bytes(key.public_pem())
+    index = root / "x86_64/APKINDEX.tar.gz"
+    entries = Index(text.encode(), source="bench").entries()
+    index.write_bytes(write_index(entries, "bench", key))
+    # A file that changed in the same second could have changed again.
+    os.utime(index, (0, 0))
+    config = root / "image.yaml"
+    config.write_text(
+        f"contents: {{repositories: ['{url}'], keyring: ['{url}/{key.name}'], "
+        f"packages: [{', '.join(wanted)}]}}\narchs: [amd64]\n"
+    )
+    bound, _ = best(BOUND, str(index))
+    print(f"{size:,} packages ({len(text) / 1e6:.1f} MB), {WANTED} names, bound {bound:.3f} s:")
+    taken, output = best(RESOLVE, str(index), str(root / key.name), *wanted)
+    chosen, searched = output.split()
+    assert searched == "False"
+    command = ("show-packages", str(config), "--cache-dir", str(root / "cache"))
+    asked, shown = best(COMMAND, *command)
+    assert len(shown.splitlines()) == int(chosen)
+    offline, _ = best(COMMAND, *command, "--offline")
+    for what, seconds in (
+        ("verified and resolved", taken),
+        ("show-packages --offline", offline),
+        ("show-packages, asking the server", asked),
+    ):
+        print(f"  {what}: {chosen} packages in {seconds:.3f} s, {seconds / bound:.1f} x the bound")
+
+
 def main(sizes: list[int]) -> None:
     start, _ = best("pass")
     print(f"start of Python alone: {start:.3f} s")
-    with tempfile.TemporaryDirectory() as folder:
-        for size in sizes:
-            text, wanted = make_index(size)
-            path = Path(folder) / f"{size}.tar.gz"
-            path.write_bytes(pack(text))
-            bound, _ = best(BOUND, str(path))
-            taken, output = best(RESOLVE, str(path), *wanted)
-            chosen, searched = output.split()
-            assert searched == "False"
-            print(
-                f"{size:,} packages ({len(text) / 1e6:.1f} MB): {WANTED} names → {chosen}; "
-                f"{taken:.3f} s, {taken / bound:.1f} times the bound of {bound:.3f} s"
-            )
+    for size in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            try:
+                measure(Path(folder), f"http://127.0.0.1:{server.server_port}", size)
+            finally:
+                server.shutdown()
+                thread.join()
+                server.server_close()
 
 
 if __name__ == "__main__":

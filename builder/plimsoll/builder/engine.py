@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from plimsoll.arch import Arch
-from plimsoll.builder.assemble import assemble
-from plimsoll.builder.baseimage import BaseImages, locked_bases
 from plimsoll.builder.baseresolve import resolve_on
-from plimsoll.builder.cache import PackageCache
-from plimsoll.builder.codec import GZIP, codec_of
-from plimsoll.builder.compose import Recipe
 from plimsoll.builder.concurrently import run_all
 from plimsoll.builder.events import Events
-from plimsoll.builder.fetch import Fetcher
 from plimsoll.builder.locking import make_lock
 from plimsoll.builder.logins import Logins
 from plimsoll.builder.ociimage import CREATED, image_index, source_notes, timestamp
 from plimsoll.builder.remembered import image_key, recall, remember
 from plimsoll.builder.repositories import Repositories
+from plimsoll.builder.repository import key_name
 from plimsoll.builder.store import CorruptEntryError, StorageError, Store
 from plimsoll.builder.transport import Transport
 from plimsoll.errors import Error
@@ -31,9 +27,11 @@ if TYPE_CHECKING:
     from plimsoll.api.image import ImageConfiguration
     from plimsoll.api.steps import RepositorySource
     from plimsoll.apk.solver import Resolution
+    from plimsoll.builder.baseimage import BaseImages
     from plimsoll.builder.cachedpackage import CachedPackage
     from plimsoll.builder.codec import Codec
-    from plimsoll.builder.lock import Lock, LockedConfig
+    from plimsoll.builder.fetch import Fetcher
+    from plimsoll.builder.lock import Lock, LockedBase, LockedConfig
     from plimsoll.builder.ociimage import ArchImage
     from plimsoll.builder.settings import Settings
 
@@ -61,7 +59,6 @@ class Engine:
         self.settings = settings
         self.events = events or Events()
         self.store = Store(settings.cache_dir)
-        self.cache = PackageCache(self.store, settings.limits)
         self.logins = Logins()
         self.http = Transport(
             self.logins,
@@ -80,11 +77,17 @@ class Engine:
         )
         #: Under what the images that were built are remembered, those that can be.
         self.image_keys: dict[Arch, str] = {}
-        self.bases = BaseImages(
+
+    @cached_property
+    def bases(self) -> BaseImages:
+        """Base images, of those configurations that have one."""
+        from plimsoll.builder.baseimage import BaseImages  # noqa: PLC0415  (start-up time)
+
+        return BaseImages(
             self.store,
             self.http.registry,
-            offline=settings.offline,
-            local=settings.trusted_hosts is None,
+            offline=self.settings.offline,
+            local=self.settings.trusted_hosts is None,
         )
 
     async def __aenter__(self) -> Self:
@@ -119,8 +122,12 @@ class Engine:
             Error: a repository or a key cannot be had or trusted.
         """
         config = self._checked(config)
-        bases = await self.bases.of(config, archs)
+        bases = await self.bases.of(config, archs) if config.contents.baseimage else {}
+        based: list[LockedBase] = []
         if bases:
+            from plimsoll.builder.baseimage import locked_bases  # noqa: PLC0415  (start-up time)
+
+            based = locked_bases(bases)
             # What a name means may change, and no file that is watched says so.
             self.repositories.asked = True
         sources = self.logins.strip_sources(sources)
@@ -139,7 +146,7 @@ class Engine:
             keys=keys,
             repositories=repositories,
             origin=origin,
-            bases=locked_bases(bases),
+            bases=based,
         )
         return lock, resolutions
 
@@ -181,8 +188,12 @@ class Engine:
         if known is not None:
             self.events.say(f"{arch}: nothing changed since the last build")
             return known
+        from plimsoll.builder.assemble import assemble  # noqa: PLC0415  (start-up time)
+        from plimsoll.builder.codec import codec_of  # noqa: PLC0415
+        from plimsoll.builder.compose import Recipe  # noqa: PLC0415
+
         locked = lock.packages(arch)
-        keys = [(k.name.rpartition("/")[2], k.content) for k in lock.contents.keyring]
+        keys = [(key_name(k.name), k.content) for k in lock.contents.keyring]
 
         async def once() -> ArchImage:
             base = await self.bases.locked(config, lock, arch)
@@ -234,23 +245,30 @@ class Engine:
         """Read every package in the cache and drop what is not what was stored."""
         for kind in ("builds", "members", "layers", "images", "parts", "bases"):
             self.store.remove(self.store.root / kind)
+        from plimsoll.builder.cache import PackageCache  # noqa: PLC0415  (start-up time)
+
+        cache = PackageCache(self.store, self.settings.limits)
         for folder in (self.store.root / "packages").glob("*/*"):
-            package = self.cache.load(bytes.fromhex(folder.name))
+            package = cache.load(bytes.fromhex(folder.name))
             if package is None:
                 continue
             try:
                 package.segment.verify()
             except CorruptEntryError:
-                self.cache.forget(package)
+                cache.forget(package)
 
     def _checked(self, config: ImageConfiguration) -> ImageConfiguration:
         check_supported(config, compat=self.settings.compat)
         return self.logins.strip_config(config)
 
-    def _fetcher(self, codec: Codec = GZIP) -> Fetcher:
+    def _fetcher(self, codec: Codec | None = None) -> Fetcher:
+        from plimsoll.builder.cache import PackageCache  # noqa: PLC0415  (start-up time)
+        from plimsoll.builder.codec import GZIP  # noqa: PLC0415
+        from plimsoll.builder.fetch import Fetcher  # noqa: PLC0415
+
         return Fetcher(
             self.http,
-            PackageCache(self.store, self.settings.limits, codec),
+            PackageCache(self.store, self.settings.limits, codec or GZIP),
             self.logins,
             offline=self.settings.offline,
             max_size=self.settings.max_http,

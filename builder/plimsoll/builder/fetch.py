@@ -10,6 +10,7 @@ from plimsoll.builder.allocator import keep_buffers
 from plimsoll.builder.concurrently import run_all
 from plimsoll.builder.processors import workers
 from plimsoll.builder.repository import RepositoryError, hinted, local_path
+from plimsoll.builder.settings import MAX_PACKAGE
 from plimsoll.builder.store import storage_errors
 from plimsoll.http import HttpError, public_url
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from plimsoll.builder.logins import Logins
     from plimsoll.http import Http
 
-MAX_PACKAGE = 8 << 30
 _DOWNLOADS = 8
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 from plimsoll.apk.index import MAX_INDEX_SIZE, Index, UnknownSignerError, read_index
 from plimsoll.apk.keys import Keyring
@@ -22,6 +21,7 @@ from plimsoll.builder.repository import (
     Repository,
     RepositoryError,
     is_url,
+    key_name,
     local_path,
     no_index,
     no_key,
@@ -104,8 +104,7 @@ class Repositories:
         """
         found: dict[str, Key] = {}
         for location in dict.fromkeys(locations):
-            path = unquote(urlsplit(location).path) if is_url(location) else location
-            name = path.rpartition("/")[2]
+            name = key_name(location)
             pem = (await self._key(location)).decode(errors="replace")
             known = found.setdefault(name, Key(name, location, pem))
             if known.pem.split() != pem.split():

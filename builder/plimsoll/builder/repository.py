@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from plimsoll.errors import Error
 from plimsoll.http import HttpError, TooLargeError, public_url
@@ -81,6 +81,12 @@ def is_url(location: str) -> bool:
         f"{public_url(location)} has the scheme {scheme!r}, which is not supported",
         hint="use a path, https://, http:// or oci://",
     )
+
+
+def key_name(location: str) -> str:
+    """The file name of the key at a path or URL."""
+    path = unquote(urlsplit(location).path) if is_url(location) else location
+    return path.rpartition("/")[2]
 
 
 def local_path(location: str) -> Path:

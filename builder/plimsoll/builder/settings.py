@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from plimsoll.apk.index import MAX_INDEX_SIZE
 from plimsoll.apk.package import Limits
-from plimsoll.builder.fetch import MAX_PACKAGE
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+#: Most bytes of a package file, and of one HTTP answer, by default.
+MAX_PACKAGE = 8 << 30
 
 
 @dataclass(frozen=True, slots=True)
