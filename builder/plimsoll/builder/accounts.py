@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import TYPE_CHECKING
 
 from plimsoll.apk.tarfmt import Type
@@ -69,7 +70,8 @@ def _add_user(tree: Tree, passwd: list[str], user: User) -> None:
     home, shell = user.homedir or home, user.shell or shell
     _put(passwd, f"{name}:x:{user.uid}:{gid}:{gecos}:{home}:{shell}")
     if home not in _NO_HOMES and tree.resolve(home) is None:
-        tree.directory(home, 0o700, user.uid, int(gid) if gid.isdecimal() else user.uid)
+        group = account_number(gid)
+        tree.directory(home, 0o700, user.uid, user.uid if group is None else group)
 
 
 def run_as(tree: Tree, accounts: Accounts) -> str:
@@ -96,7 +98,7 @@ def check_run_as(tree: Tree, accounts: Accounts) -> None:
     user, _, group = accounts.run_as.partition(":")
     for what, name, path in (("user", user, "etc/passwd"), ("group", group, "etc/group")):
         names = [line.partition(":")[0] for line in account_lines(tree, path)]
-        if not name or name.isdecimal() or name in names:
+        if not name or account_number(name) is not None or name in names:
             continue
         near = difflib.get_close_matches(name, names, n=1)
         raise AccountError(
@@ -116,6 +118,11 @@ def account_lines(tree: Tree, path: str) -> list[str]:
 def account_text(lines: Sequence[str]) -> bytes:
     """An account file of these lines."""
     return "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
+
+
+def account_number(text: str) -> int | None:
+    """The number in a field of an account file, if it is one."""
+    return int(text) if re.fullmatch(r"[0-9]{1,10}", text) else None
 
 
 def has_account(lines: Iterable[str], name: str) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from plimsoll.apk.tarfmt import Type
 from plimsoll.arch import Arch
+from plimsoll.builder.node import TreeError
 from plimsoll.builder.segment import Reader
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _CONDITION = 1 << 62
 _SYSTEM = ("lib", "usr/lib", "lib64", "usr/lib64")
 _LIBRARY = re.compile(r"(?:lib|ld-).*\.so.*")
 _NOT_A_LIBRARY = re.compile(r".*(?:-gdb\.py|\.dpkg-(?:new|tmp)|\.debug)")
-_MAX_INCLUDES = 16
+_MAX_INCLUDES = 1000
 
 
 class _Abi(NamedTuple):
@@ -79,7 +80,7 @@ def add_loader_cache(tree: Tree, arch: Arch, *, hwcaps: bool = True) -> None:
         arch: its architecture.
         hwcaps: look into ``glibc-hwcaps`` folders too.
     """
-    if tree.resolve(CONFIG) is None:
+    if _resolved(tree, CONFIG) is None:
         return
     abi = _ABIS[arch]
     found: list[Library] = []
@@ -166,39 +167,48 @@ def _rank(name: str) -> tuple[tuple[int, int], ...]:
 def _folders(tree: Tree) -> Iterator[str]:
     """Folders with libraries, each once, those of the configuration first."""
     seen = set()
-    for folder in (*_configured(tree, CONFIG, [0]), *_SYSTEM):
-        real = tree.real(folder, last=True)
-        node = tree.nodes.get(real)
-        if real in seen or node is None or node.kind is not Type.DIRECTORY:
+    for folder in (*_configured(tree, CONFIG, set()), *_SYSTEM):
+        node = _resolved(tree, folder)
+        if node is None or node.path in seen or node.kind is not Type.DIRECTORY:
             continue
-        seen.add(real)
+        seen.add(node.path)
         yield folder.strip("/")
 
 
-def _configured(tree: Tree, path: str, depth: list[int]) -> Iterator[str]:
-    """The folders of a configuration file and of those that it includes."""
-    node = tree.resolve(path)
-    depth[0] += 1
-    if node is None or node.kind is not Type.FILE or depth[0] > _MAX_INCLUDES:
+def _resolved(tree: Tree, path: str) -> Node | None:
+    """What lies at a path; nothing where links lead in a circle, as to the loader."""
+    try:
+        return tree.resolve(path)
+    except TreeError:
+        return None
+
+
+def _configured(tree: Tree, path: str, read: set[str]) -> Iterator[str]:
+    """The folders of a configuration file and of those that it includes, each file once."""
+    node = _resolved(tree, path)
+    if node is None or node.kind is not Type.FILE or node.path in read or len(read) > _MAX_INCLUDES:
         return
+    read.add(node.path)
     for raw in tree.content(node).decode(errors="replace").splitlines():
         line = raw.partition("#")[0].strip()
-        word, _, rest = line.partition(" ")
+        word, *rest = line.split() or [""]
         if word == "include":
-            for pattern in rest.split():
+            for pattern in rest:
                 full = (
                     pattern if pattern.startswith("/") else f"{posixpath.dirname(path)}/{pattern}"
                 )
                 full = full.strip("/")
-                parent = posixpath.dirname(full)
+                parent = _resolved(tree, posixpath.dirname(full))
+                if parent is None:
+                    continue
                 names = sorted(
                     item.path
-                    for item in tree.children(tree.real(parent, last=True))
+                    for item in tree.children(parent.path)
                     if fnmatch.fnmatchcase(posixpath.basename(item.path), posixpath.basename(full))
-                    and posixpath.dirname(item.path) == tree.real(parent, last=True)
+                    and posixpath.dirname(item.path) == parent.path
                 )
                 for name in names:
-                    yield from _configured(tree, name, depth)
+                    yield from _configured(tree, name, read)
         elif line and word != "hwcap":
             for folder in re.split(r"[\s:,]+", line):
                 if folder.startswith("/"):
@@ -207,11 +217,13 @@ def _configured(tree: Tree, path: str, depth: list[int]) -> Iterator[str]:
 
 def _hwcaps(tree: Tree, folder: str) -> list[str]:
     """Names of the folders with libraries for certain processors; they do not nest."""
-    parent = tree.real(f"{folder}/{_HWCAPS}", last=True)
+    parent = _resolved(tree, f"{folder}/{_HWCAPS}")
+    if parent is None:
+        return []
     found = []
-    for node in tree.children(parent):
-        name = node.path[len(parent) + 1 :]
-        target = tree.resolve(node.path) if "/" not in name else None
+    for node in tree.children(parent.path):
+        name = node.path[len(parent.path) + 1 :]
+        target = _resolved(tree, node.path) if "/" not in name else None
         if target is not None and target.kind is Type.DIRECTORY and name.isprintable():
             found.append(name)
     return sorted(found)
@@ -227,7 +239,7 @@ def _libraries(tree: Tree, folder: str, abi: _Abi) -> list[Library]:
         name = node.path[len(below) :]
         if "/" in name or not _LIBRARY.fullmatch(name) or _NOT_A_LIBRARY.fullmatch(name):
             continue
-        target = tree.resolve(node.path)
+        target = _resolved(tree, node.path)
         if target is None or target.kind not in {Type.FILE, Type.HARDLINK}:
             continue
         if target.path not in names:
@@ -237,7 +249,7 @@ def _libraries(tree: Tree, folder: str, abi: _Abi) -> list[Library]:
             continue
         # A link for developers keeps its own name, so that dlopen() finds it.
         soname = name if node.kind is Type.SYMLINK and name.endswith(".so") else own or name
-        place = soname if tree.resolve(f"{real}/{soname}") is not None else name
+        place = soname if _resolved(tree, f"{real}/{soname}") is not None else name
         found.setdefault(soname, Library(soname, f"/{folder}/{place}"))
     return list(found.values())
 

@@ -121,12 +121,24 @@ def add_services(tree: Tree, entrypoint: Entrypoint) -> None:
 
 
 def add_busybox_links(tree: Tree) -> None:
-    """Links for every applet, where busybox is and no other file is in the way."""
+    """Links for every applet, where busybox is and no other file is in the way.
+
+    Raises:
+        TreeError: a list of applets names what can be no path.
+    """
     if tree.resolve("bin/busybox") is None:
         return
-    for node in sorted(tree.children("etc/busybox-paths.d"), key=lambda n: n.path):
-        for line in tree.content(node).decode().split():
+    for item in sorted(tree.children("etc/busybox-paths.d"), key=lambda n: n.path):
+        node = tree.resolve(item.path)
+        if node is None or node.kind not in {Type.FILE, Type.HARDLINK}:
+            continue
+        for line in tree.content(node).decode(errors="replace").split():
             path = line.strip("/")
+            if not path.isprintable() or "\N{REPLACEMENT CHARACTER}" in path:
+                raise TreeError(
+                    f"/{item.path} names {line[:80]!r}, which can be no path",
+                    hint="leave the package out that brings it, or report it to those who made it",
+                )
             if path and tree.get(path) is None:
                 tree.symlink(path, "/bin/busybox")
 

@@ -12,7 +12,13 @@ import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
 from plimsoll.apk.tarfmt import Type
-from plimsoll.builder.accounts import AccountError, account_lines, account_text, has_account
+from plimsoll.builder.accounts import (
+    AccountError,
+    account_lines,
+    account_number,
+    account_text,
+    has_account,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -177,7 +183,7 @@ class _Accounts:
 
     def _primary(self, text: str, line: _Line) -> int:
         """The group that a user names."""
-        if text.isdecimal():
+        if account_number(text) is not None:
             return self._number(text, line, set())
         found = _number_of(self._group, text)
         if found is None:
@@ -224,28 +230,30 @@ class _Accounts:
                     hint="leave the package out, or add the one that brings that file",
                 )
             text = str(getattr(node, owner))
-        if not text.isdecimal() or int(text) > _MAX_ID:
+        wanted = account_number(text)
+        if wanted is None or wanted > _MAX_ID:
             raise AccountError(
-                f"{line.place}: {text!r} is no number for {line.name}",
+                f"{line.place}: {text[:40]!r} is no number for {line.name}",
                 hint="see sysusers.d(5) for the form of a line",
             )
-        if int(text) in taken:
+        if wanted in taken:
             raise AccountError(
                 f"{line.place}: the number {text} of {line.name} is taken",
                 hint="give the account of that number another one, or leave one of the packages "
                 "out",
             )
-        return int(text)
+        return wanted
 
 
 def _number_of(lines: list[str], name: str) -> int | None:
     for line in lines:
         fields = line.split(":")
-        if fields[0] == name and len(fields) > 2 and fields[2].isdecimal():
-            return int(fields[2])
+        if fields[0] == name and len(fields) > 2:
+            return account_number(fields[2])
     return None
 
 
 def _taken(lines: list[str]) -> set[int]:
     fields = [line.split(":") for line in lines]
-    return {int(f[2]) for f in fields if len(f) > 2 and f[2].isdecimal()}
+    numbers = (account_number(f[2]) for f in fields if len(f) > 2)
+    return {number for number in numbers if number is not None}

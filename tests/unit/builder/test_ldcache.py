@@ -126,6 +126,28 @@ def test_an_include_that_includes_itself_ends():
     assert tree.nodes["etc/ld.so.cache"].kind is Type.FILE
 
 
+def test_many_configuration_files():
+    tree = Tree([])
+    tree.write("etc/ld.so.conf", b"include\tld.so.conf.d/*.conf\n")
+    for number in range(40):
+        tree.write(f"etc/ld.so.conf.d/{number:02}.conf", f"/opt/{number}\n".encode())
+        tree.write(f"opt/{number}/libx.so.1", elf(soname="libx.so.1"))
+    add_loader_cache(tree, Arch.AMD64)
+    rows, _ = parse(tree.content(tree.nodes["etc/ld.so.cache"]))
+    assert [row[2] for row in rows] == [f"/opt/{number}/libx.so.1" for number in range(40)]
+
+
+def test_links_in_a_circle_are_no_libraries():
+    tree = Tree([])
+    tree.write("etc/ld.so.conf", b"/opt/a\n/opt/lib\ninclude /opt/a/x.conf\n")
+    for path, target in {"opt/a": "b", "opt/b": "a", "opt/lib/libx.so": "libx.so"}.items():
+        tree.symlink(path, target)
+    tree.write("opt/lib/liby.so", elf(soname="libx.so"))
+    add_loader_cache(tree, Arch.AMD64)
+    rows, _ = parse(tree.content(tree.nodes["etc/ld.so.cache"]))
+    assert [row[1:] for row in rows] == [("libx.so", "/opt/lib/liby.so")]
+
+
 @pytest.mark.parametrize(
     ("arch", "machine", "bits", "big"),
     [

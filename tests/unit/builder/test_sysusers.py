@@ -92,6 +92,8 @@ def test_more_accounts_than_numbers():
         ("x a 1", "declares no user"),
         ("u a /usr/bin/x", "which is not in the image"),
         ("u a 5x", "is no number"),
+        ("u a ٣", "is no number"),
+        (f"u a {'9' * 5000}", "is no number"),
         ("u a 5 %H /x", "%H means nothing in an image"),
         ("u a 5 - srv", "does not begin with '/'"),
         ("u a 99999999999", "is no number"),

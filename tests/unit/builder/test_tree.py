@@ -242,6 +242,28 @@ def test_who_containers_run_as(name, words):
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("applets", [b"/bin/ls\xff", b"/bin/a\x00b", b"/bin/\x1b[2J"])
+def test_applets_that_can_be_no_paths(applets):
+    tree = Tree([])
+    tree.write("bin/busybox", b"b")
+    tree.write("etc/busybox-paths.d/x", applets)
+    with pytest.raises(TreeError, match="busybox-paths"):
+        rootfs.add_busybox_links(tree)
+
+
+def test_only_files_list_applets(packages):
+    files = {
+        "bin/busybox": "b",
+        "etc/busybox-paths.d/folder/": "",
+        "etc/busybox-paths.d/link": "-> ../../opt/list",
+        "etc/busybox-paths.d/nothing": "-> gone",
+        "opt/list": "/bin/ls",
+    }
+    tree = Tree(packages(("busybox", files, {})))
+    rootfs.add_busybox_links(tree)
+    assert tree.nodes["bin/ls"].link == "/bin/busybox"
+
+
 def test_busybox_and_services(packages):
     tree = Tree(
         packages(
