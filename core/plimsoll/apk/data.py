@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 CHECKSUM = "APK-TOOLS.checksum.SHA1"
 #: Largest uid, gid; the all-ones value means "no change" to the kernel.
 _MAX_ID = 2**32 - 2
+#: Most bytes of names, targets and attributes of all entries, which are kept in memory.
+_MAX_DESCRIBED = 32 << 20
 #: What eleven octal digits of a tar header hold.
 _MAX_TIME = 8**11 - 1
 # Tuples, as an enumeration's members are compared faster than hashed.
@@ -131,6 +133,7 @@ class DataReader:
         self._sha256 = hashlib.sha256()
         self._seen: dict[str, Type] = {}
         self._parents: set[str] = set()
+        self._described = 0
         #: Bytes of the section, compressed and uncompressed, as far as it was read.
         self.compressed_size = 0
         self.uncompressed_size = 0
@@ -146,6 +149,11 @@ class DataReader:
             self._seen[header.name] = header.type
             if len(self._seen) > self._max_entries:
                 raise self._unsafe(f"more than {self._max_entries} entries")
+            self._described += len(header.name) + len(header.linkname)
+            for value in header.pax.values():
+                self._described += len(value)
+            if self._described > _MAX_DESCRIBED:
+                raise self._unsafe(f"names and attributes of more than {_MAX_DESCRIBED} bytes")
             data_entry = DataEntry(entry, self._expected(header), self._source)
             yield data_entry
             data_entry.finish()

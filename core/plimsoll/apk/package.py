@@ -51,7 +51,7 @@ class Limits:
 
     control: int = 10 << 20
     data: int = 16 << 30
-    entries: int = 500_000
+    entries: int = 250_000
 
 
 @dataclass(frozen=True, slots=True)

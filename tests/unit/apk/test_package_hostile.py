@@ -202,6 +202,18 @@ def test_bombs():
         read(apk(many), limits=Limits(entries=100))
 
 
+def test_attributes_that_fill_the_memory():
+    attributes = {f"SCHILY.xattr.user.{n}": bytes(60_000) for n in range(16)}
+    data = apk(tar(*(file(str(n), pax=attributes) for n in range(36))))
+    assert len(data) < 100_000
+    with pytest.raises(UnsafeEntryError, match="names and attributes of more than 33554432 bytes"):
+        read(data)
+    folder = "/".join(["d" * 250] * 15)
+    names = tar(*(file(f"{folder}/{n}") for n in range(9_000)))
+    with pytest.raises(UnsafeEntryError, match="names and attributes of more than 33554432 bytes"):
+        read(apk(names))
+
+
 def test_memory_stays_small(tmp_path):
     path = tmp_path / "big.apk"
     with path.open("wb") as out:
