@@ -103,6 +103,7 @@ class Packages:
     def _complete(self, entry: dict[str, Any], package: Listed) -> None:
         """Make sure that a package has its checksum and its package URL."""
         info = package.entry
+        origin, commit = plain(info.origin), plain(info.commit)
         checksums = list(entry.get("checksums") or [])
         if package.sha256 and not any(item["algorithm"] == "SHA256" for item in checksums):
             checksums.append(sha256(package.sha256))
@@ -110,10 +111,16 @@ class Packages:
             entry["checksums"] = checksums
         references = list(entry.get("externalRefs") or [])
         if not any(item["referenceType"] == "purl" for item in references):
-            purl = apk_purl(self._system.id, info.name, info.version, info.arch)
+            purl = apk_purl(
+                self._system.id,
+                info.name,
+                info.version,
+                info.arch,
+                distro=self._system.release,
+                upstream=origin if origin != info.name else "",
+            )
             references.append(purl_reference(purl))
         entry["externalRefs"] = references
-        origin, commit = plain(info.origin), plain(info.commit)
         if origin and not entry.get("sourceInfo"):
             # Security databases list origins, not the packages that were split off.
             entry["sourceInfo"] = f"built from {origin}" + (f" at {commit}" if commit else "")

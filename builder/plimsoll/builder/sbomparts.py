@@ -41,6 +41,11 @@ class System:
         return cls(found, values.get("NAME") or found, values.get("VERSION_ID") or "unknown")
 
     @property
+    def release(self) -> str:
+        """``ID-VERSION``, as package URLs name it; ``""`` if unknown."""
+        return f"{self.id}-{self.version}" if "unknown" not in {self.id, self.version} else ""
+
+    @property
     def supplier(self) -> str:
         """Who the packages come from."""
         return f"Organization: {self.name.translate(_BRACKETS) or 'unknown'}"

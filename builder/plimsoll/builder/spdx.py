@@ -49,11 +49,21 @@ def purl_reference(purl: str) -> dict[str, str]:
     }
 
 
-def apk_purl(distro: str, name: str, version: str, arch: str) -> str:
-    """The package URL of an APK package (purl-spec, type ``apk``)."""
+def apk_purl(distro: str, name: str, version: str, arch: str, /, **more: str) -> str:
+    """The package URL of an APK package (purl-spec, type ``apk``).
+
+    Args:
+        distro: ``ID`` of the system.
+        name: of the package.
+        version: of the package.
+        arch: APK name.
+        more: what scanners look for: ``distro`` (``ID-VERSION``) and ``upstream``, the package
+            that it was built from, by which security databases know it.
+    """
     path = f"{quote(distro.lower(), safe='')}/{quote(name.lower(), safe='')}"
-    qualifiers = f"?arch={quote(arch, safe='')}" if arch else ""
-    return f"pkg:apk/{path}@{quote(version, safe='')}{qualifiers}"
+    known = sorted((key, value) for key, value in {"arch": arch, **more}.items() if value)
+    qualifiers = "&".join(f"{key}={quote(value, safe='')}" for key, value in known)
+    return f"pkg:apk/{path}@{quote(version, safe='')}" + (f"?{qualifiers}" if known else "")
 
 
 def oci_purl(name: str, digest: str, qualifiers: Mapping[str, str]) -> str:

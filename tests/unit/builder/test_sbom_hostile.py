@@ -317,6 +317,18 @@ def test_any_value_at_any_place(check, changes, other):
         check(entry(), documents={"a": json.dumps(document).encode()})
 
 
+def test_package_urls_say_what_scanners_look_for(check):
+    def purl(**options):
+        value, _ = check(entry("libssl3", origin="openssl"), **options)
+        (found,) = [p for p in value["packages"] if p["name"] == "libssl3"]
+        return found["externalRefs"][0]["referenceLocator"]
+
+    assert purl(release="ID=alpine\nVERSION_ID=3.18.4\n") == (
+        "pkg:apk/alpine/libssl3@1-r0?arch=x86_64&distro=alpine-3.18.4&upstream=openssl"
+    )
+    assert purl(release="") == "pkg:apk/unknown/libssl3@1-r0?arch=x86_64&upstream=openssl"
+
+
 @pytest.mark.parametrize(
     ("name", "version", "arch"),
     [
