@@ -276,8 +276,13 @@ def test_the_lock_names_the_base_and_holds_it(world):
         world.tmp / "two/index.json"
     ).read_bytes().replace(b"two", b"one")
     world.on_base(image="other")
-    with pytest.raises(LockError, match="different base images"):
+    with pytest.raises(LockError, match="it has changed since"):
         world.build("three", "--lockfile", str(path))
+    value = json.loads(path.read_text())
+    del value["config"]
+    path.write_text(json.dumps(value))
+    with pytest.raises(LockError, match="different base images"):
+        world.build("four", "--lockfile", str(path))
 
 
 def test_a_base_that_changed_is_noticed(world):

@@ -196,6 +196,8 @@ def test_login_keeps_the_rest_and_is_private(desk):
     assert stat.S_IMODE((folder / "config.json").stat().st_mode) == 0o600
     assert not list(folder.glob(".config*"))
     desk.run("login", "c.example", "-u", "me", "--password-stdin", stdin="", status=2)
+    for wrong in ("", "a b", "x.example/Team", "'c.example'"):
+        desk.run("login", wrong, "-u", "me", "--password-stdin", stdin="x", status=2)
     (folder / "config.json").write_text("{")
     with pytest.raises(Error, match="cannot be read"):
         desk.run("login", "c.example", "-u", "me", "--password-stdin", stdin="x")

@@ -225,6 +225,30 @@ def test_a_lock_needs_no_further_options(desk):
     assert json.loads(files["etc/plimsoll.json"])["contents"]["packages"] == ["base=1.0-r0"]
 
 
+def test_a_lock_is_of_one_configuration(desk):
+    """Whoever adds a package must not get an image without it."""
+    run("lock", "image.yaml")
+    text = (desk / "image.yaml").read_text()
+    (desk / "image.yaml").write_text(text.replace("[base]", "[base, more]"))
+    build = ("build", "image.yaml", "x:1", "a.tar", "--lockfile", "image.lock.json")
+    with pytest.raises(Error, match=r"image\.lock\.json was made of another image\.yaml"):
+        run(*build)
+    (desk / "image.yaml").write_text(text)
+    assert run(*build).stdout
+
+
+def test_a_configuration_may_come_through_a_pipe(desk):
+    text = (desk / "image.yaml").read_text().encode()
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("plimsoll")), "show-packages", "/dev/stdin"],
+        input=text,
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout == b"base 1.0-r0\n"
+
+
 def test_what_may_pass_is_tried_again(monkeypatch, capsys):
     class PassingError(Error):
         retryable = True

@@ -326,7 +326,7 @@ def test_show_and_lock(world):
         "base=1.0-r0",
         "app=1.0-r0",
     ]
-    shown = json.loads(say("show-config", str(config), "-p", "more"))
+    shown = json.loads(say("show-config", str(config), "-p", "more", "--json"))
     assert shown["contents"]["packages"] == ["app", "more"]
     lock = say("lock", str(config)).strip()
     built = world.run("out.tar", "--no-sbom").stdout

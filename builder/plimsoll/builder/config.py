@@ -153,7 +153,8 @@ def _read(path: Path, digest: hashlib._Hash) -> str:
 def _find(path: Path, places: Sequence[Path], by: str) -> Path:
     candidates = [path] if path.is_absolute() else [place / path for place in places]
     for candidate in candidates:
-        if candidate.is_file():
+        # A pipe is as good: <(…) of a shell, /dev/stdin.
+        if candidate.exists() and not candidate.is_dir():
             return candidate
     looked = ", ".join(dict.fromkeys(str(c) for c in candidates))
     raise ConfigError(

@@ -210,7 +210,7 @@ class Lock(_Part):
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
             raise LockError(
-                f"{source} is no lock file: {where}: {first['msg']}",
+                f"{source} is no lock file: {where and f'{where}: '}{first['msg']}",
                 hint="make a new one with 'plimsoll lock'",
             ) from None
         if lock.version != VERSION:

@@ -18,7 +18,8 @@ _HEAD = """# Commands
 `plimsoll COMMAND --help` shows the same.
 
 Errors go to standard error, one line that says what happened and, indented below it, a hint. Exit
-status: 0 done, 1 an error, 2 wrong usage, 130 interrupted. Commands that have further ones say so below.
+status: 0 done, 1 an error, 2 wrong usage, 130 interrupted. Commands that have further ones say so
+below.
 """
 
 

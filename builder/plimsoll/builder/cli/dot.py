@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from plimsoll.apk.solver import Resolution
     from plimsoll.arch import Arch
     from plimsoll.builder.cli.options import Inputs
+
+
+_SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
 
 
 class PageError(Error):
@@ -113,7 +118,9 @@ async def _serve(data: dict[str, Any], port: int) -> None:
         hosts |= {f"{name}:{own}" for name in ("127.0.0.1", "localhost")}
         url = f"http://127.0.0.1:{own}/"
         click.echo(url)
-        click.launch(url)
+        # Elsewhere a browser of text would take the terminal.
+        if sys.platform == "darwin" or any(map(os.environ.get, _SCREENS)):
+            click.launch(url)
         await asyncio.Event().wait()
     except asyncio.CancelledError:
         pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import click
@@ -36,5 +37,7 @@ def login(registry: str, username: str, password: str | None, *, password_stdin:
     if not password:
         raise click.UsageError("the password is empty")
     host = registry.removeprefix("https://").removeprefix("http://").strip("/")
+    if not re.fullmatch(r"[A-Za-z0-9.\-\[\]:]+(/[a-z0-9._/-]+)?", host):
+        raise click.UsageError(f"{registry!r} is no registry: write registry.example:5000")
     place = save_login(docker_config_path(), host, username, password)
     click.echo(f"login for {host} kept in {place}")

@@ -208,7 +208,7 @@ def read_inputs(path: Path, options: dict[str, Any]) -> Inputs:
     from plimsoll.apk.package import Limits  # noqa: PLC0415
     from plimsoll.builder.config import load_config  # noqa: PLC0415
     from plimsoll.builder.engine import architectures  # noqa: PLC0415
-    from plimsoll.builder.lock import Lock, locked_sources  # noqa: PLC0415
+    from plimsoll.builder.lock import Lock, LockError, locked_sources  # noqa: PLC0415
     from plimsoll.builder.settings import Settings  # noqa: PLC0415
     from plimsoll.builder.store import default_cache_dir  # noqa: PLC0415
 
@@ -218,6 +218,11 @@ def read_inputs(path: Path, options: dict[str, Any]) -> Inputs:
     locked = lockfile.read_bytes() if lockfile else b""
     lock = Lock.parse(locked, str(lockfile)) if lockfile else None
     if lock is not None:
+        if lock.config is not None and lock.config.checksum != loaded.checksum:
+            raise LockError(
+                f"{lockfile} was made of another {loaded.name}: it has changed since",
+                hint="make the lock anew with 'plimsoll lock'",
+            )
         config = locked_sources(config, lock)
     if not config.vcs_url and (found := source_of(path, options.get("vcs", False))):
         config = config.model_copy(update={"vcs_url": found})
@@ -254,7 +259,7 @@ def source_of(path: Path, vcs: Any) -> str:
 
 
 def _files(loaded: LoadedConfig, options: dict[str, Any], locked: bytes) -> dict[str, str]:
-    if options["include_paths"] or len(loaded.files) != 1:
+    if options["include_paths"] or len(loaded.files) != 1 or not loaded.files[0].is_file():
         return {}
     files = {str(loaded.files[0]): b64decode(loaded.checksum.removeprefix("sha256-")).hex()}
     if options.get("lockfile"):
