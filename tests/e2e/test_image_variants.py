@@ -27,6 +27,7 @@ def test_variants_are_tested_before_their_tags_move(team):
     team.build = yaml.safe_load(example(world, "variants.yaml"))
     host, _, port = world.registry.partition(":")
     closed = CLOSED.format(host=host, port=int(port))
+    team.build["spec"]["verifyReproducible"] = True
     tests = team.build["spec"]["tests"]
     tests.append({"name": "closed", "command": ["python3", "-c", closed]})
     team.apply(team.repo, team.build)
@@ -35,6 +36,7 @@ def test_variants_are_tested_before_their_tags_move(team):
     repository = f"{world.registry}/team/hello"
     assert world.crane("digest", f"{repository}:latest").strip() == status["digest"]
     assert world.crane("digest", f"{repository}:latest-dev").strip() == dev["digest"]
+    assert status["build"]["verified"] == status["build"]["variants"][0]["verified"] == ["amd64"]
     config = json.loads(world.crane("config", dev["image"]))
     assert config["config"]["Entrypoint"] == ["bash"]
     logs = [

@@ -79,12 +79,12 @@ class Build:
             "trustedHosts": ["127.0.0.1"],
         }
 
-    def step(self, name: str, *arguments: str, status: int = 0) -> dict:
+    def step(self, name: str, *arguments: str, status: int = 0, cache: str = "cache") -> dict:
         (self.tmp / "request.json").write_text(json.dumps(self.request))
         result = self.tmp / "result.json"
         result.unlink(missing_ok=True)
         words = ("step", name, "--request", self.tmp / "request.json", "--result", result)
-        run(self.tmp / "cache", *words, *arguments, status=status)
+        run(self.tmp / cache, *words, *arguments, status=status)
         return json.loads(result.read_text())
 
     def until_seal(self) -> tuple[dict, list[str], dict]:
@@ -223,6 +223,10 @@ def test_steps_can_be_repeated(tmp_path, repository):
         before = referrers_count(build, sealed["digest"])
         assert build.step("seal", *arguments) == sealed
         assert referrers_count(build, sealed["digest"]) == before == 3
+        lock = arguments[1]
+        assert json.loads(arguments[-1]) == build.step(
+            "assemble", "--arch", "arm64", "--plan-lock", lock, cache="another"
+        )
         _, _, again = build.until_seal()
         assert again == sealed
 

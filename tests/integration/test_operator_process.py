@@ -128,6 +128,7 @@ RESULTS = {
     ),
     "promote": lambda arch, version: PromoteResult(tags=["latest"]),
 }
+RESULTS["verify"] = RESULTS["assemble"]
 
 
 class Kubelet(Pods):
@@ -277,6 +278,7 @@ def test_variants_and_tests_before_any_tag_moves(plane, operator, team, kubelet)
                 {"name": "version", "command": ["python3", "--version"]},
                 {"name": "shell", "command": ["bash", "-c", "true"], "variants": ["dev"]},
             ],
+            "verifyReproducible": True,
             "scan": {"databases": ["https://packages.example/security.json"]},
         }
     }
@@ -302,8 +304,8 @@ def test_variants_and_tests_before_any_tag_moves(plane, operator, team, kubelet)
     assert (dev["name"], dev["digest"]) == ("dev", "sha256:d1dev")
     assert status["digest"] == "sha256:d1"
     made = [name.split("-", 3)[3] for name in jobs(plane, team)]
-    steps = ["assemble-amd64", "promote", "seal", "test-amd64"]
-    variants = ["assemble-v1-amd64", "promote-v1", "seal-v1", "test-v1-amd64"]
+    steps = ["assemble-amd64", "promote", "seal", "test-amd64", "verify-amd64"]
+    variants = ["assemble-v1-amd64", "promote-v1", "seal-v1", "test-v1-amd64", "verify-v1-amd64"]
     assert sorted(made) == sorted(["plan", *steps, *variants])
 
     # Nothing changed: only what is known of vulnerabilities is looked up again.

@@ -109,6 +109,7 @@ class World(MiniatureCluster):
             ),
             "promote": PromoteResult(tags=[f"latest{variant}"]),
         }
+        results["verify"] = results["assemble"]
         # A test says what the image says.
         message = dump(results[job.step]).decode() if job.step in results else "OK"
         self.jobs[job.name] = replace(job, phase="succeeded", message=message, exit_code=0)

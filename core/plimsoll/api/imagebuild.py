@@ -142,6 +142,10 @@ class ImageBuildSpec(StrictModel):
     """Commands that the images must run before any tag moves: one after the other, on a node of
     each architecture, without network, secrets and token."""
 
+    verify_reproducible: bool = False
+    """Assemble every image a second time, with nothing kept from the first, and fail the build if
+    the two differ in a byte."""
+
     signing: Signing | None = None
     """Who signs the image. Without it the image is neither signed nor attested."""
 

@@ -130,6 +130,9 @@ class Lane(Model):
     ] = []
     """Results of its assemble steps."""
 
+    verified: Annotated[list[str], Field(max_length=16)] = []
+    """Architectures for which it was assembled a second time, with the same result."""
+
     tested: Annotated[list[str], Field(max_length=16)] = []
     """Architectures on which it passed its tests."""
 

@@ -26,7 +26,7 @@ TERMINATION_MESSAGE_LIMIT = 4096
 #: Tags of one image.
 MOST_TAGS = 64
 
-StepName = Literal["plan", "rescan", "assemble", "test", "seal", "promote"]
+StepName = Literal["plan", "rescan", "assemble", "verify", "test", "seal", "promote"]
 
 
 class RepositorySource(Model):
@@ -234,6 +234,7 @@ def load(step: StepName, message: str) -> StepResult | StepFailure:
         "plan": PlanResult,
         "rescan": SealResult,
         "assemble": AssembleResult,
+        "verify": AssembleResult,
         "seal": SealResult,
         "promote": PromoteResult,
     }

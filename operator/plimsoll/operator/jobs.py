@@ -107,13 +107,18 @@ def request_config_map(desired: ImageBuild, content: BuildRequest) -> Manifest:
 
 def step_job(desired: ImageBuild, build: Build, task: Task, settings: JobSettings) -> Manifest:
     """The Job of one step of ours."""
-    spec = desired.spec
-    signs = task.step in {"seal", "rescan"}
-    mounts = podspec.step_mounts(build.id, spec.job, spec.output.push_secret)
+    spec, step = desired.spec, task.step
+    signs, how, command = step in {"seal", "rescan"}, spec.job, str(step)
+    if step == "verify":
+        # The same work with nothing kept, elsewhere in the world.
+        command, how = "assemble", how.model_copy(update={"cache_claim": None})
+    mounts = podspec.step_mounts(build.id, how, spec.output.push_secret)
+    if step == "verify":
+        mounts.environment |= {"TZ": "Pacific/Kiritimati", "PYTHONHASHSEED": "20261"}
     if signs and spec.signing is not None:
         mounts.add("signing", _KEY_DIR, signing_source(spec.signing, build.id))
     arguments = _arguments(desired, build, task)
-    container = podspec.step_container([task.step], arguments, mounts, settings, spec.job.resources)
+    container = podspec.step_container([command], arguments, mounts, settings, spec.job.resources)
     account = settings.seal_account if signs else settings.build_account
     pod = podspec.pod([container], mounts.volumes, spec.job, settings, account=account)
     return podspec.job(about(desired, build, task), pod, seconds=podspec.seconds_of(spec.job))
@@ -122,7 +127,7 @@ def step_job(desired: ImageBuild, build: Build, task: Task, settings: JobSetting
 def _arguments(desired: ImageBuild, build: Build, task: Task) -> list[str]:
     arguments = ["--request", f"{REQUEST_DIR}/{REQUEST_FILE}"]
     plan, lane = plan_of(build, task.variant), lane_of(build, task.variant)
-    if task.step in {"assemble", "seal"} and plan is not None:
+    if task.step in {"assemble", "verify", "seal"} and plan is not None:
         arguments += ["--plan-lock", plan.lock]
         if task.variant:
             arguments += ["--variant", task.variant]

@@ -2,49 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
-from plimsoll.api.imagebuildstatus import BuildFailure
 from plimsoll.api.steps import (
     AssembleResult,
     PlanResult,
     PromoteResult,
-    SealResult,
-    StepFailure,
-    load,
 )
+from plimsoll.operator.gathering import PHASES, differs, gather
 from plimsoll.operator.jobs import request, request_config_map, step_job
 from plimsoll.operator.lanes import Task, lane_of, with_lane
 from plimsoll.operator.networkpolicy import image_policy
 from plimsoll.operator.podspec import service_account
-from plimsoll.operator.results import failure, lost, placed, tested
+from plimsoll.operator.results import placed
 from plimsoll.operator.state import Apply, Create
 from plimsoll.operator.testjobs import test_job
 from plimsoll.operator.variants import tests_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from plimsoll.api.base import Model
     from plimsoll.api.imagebuild import ImageBuild
-    from plimsoll.api.imagebuildstatus import Build
-    from plimsoll.api.steps import StepName
+    from plimsoll.api.imagebuildstatus import Build, BuildFailure
     from plimsoll.operator.settings import JobSettings
     from plimsoll.operator.sources import Configuration, Repositories
     from plimsoll.operator.state import Action, JobView, Observed
-
-#: Step → what is said of a build that is at it, and what its Jobs hand back; nothing for a test.
-_PHASES: dict[StepName, tuple[str, type[Model] | None]] = {
-    "plan": ("Planning", PlanResult),
-    "rescan": ("Rescanning", SealResult),
-    "assemble": ("Assembling", AssembleResult),
-    "test": ("Testing", None),
-    "seal": ("Sealing", SealResult),
-    "promote": ("Promoting", PromoteResult),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +53,6 @@ class Progress:
     failure: BuildFailure | None = None
     unchanged: bool = False
     promoted: Mapping[str, Sequence[str]] | None = None
-
-
-@dataclass(slots=True)
-class _Gathered:
-    """What the Jobs of one step are at."""
-
-    results: dict[Task, Model | None] = field(default_factory=dict)
-    failures: list[BuildFailure] = field(default_factory=list)
-    waiting: list[JobView] = field(default_factory=list)
-    missing: list[Task] = field(default_factory=list)
 
 
 class Run:
@@ -113,7 +87,7 @@ class Run:
 
     def advance(self) -> Progress:
         """Read what ended, and say what to start."""
-        for advance in (self._plan, self._assemble, self._test, self._seal):
+        for advance in (self._plan, self._assemble, self._verify, self._test, self._seal):
             progress = advance()
             if progress is not None:
                 return progress
@@ -156,6 +130,26 @@ class Run:
             known = [*lane_of(self._build, task.variant).assembled, result]
             known.sort(key=lambda one: one.arch)
             self._build = with_lane(self._build, task.variant, assembled=known)
+        return self._with_build(progress)
+
+    def _verify(self) -> Progress | None:
+        """Assemble the same again from nothing, and see whether it is the same."""
+        if self._build.is_sealed or not self._desired.spec.verify_reproducible:
+            return None
+        tasks = [
+            Task("verify", lane, arch)
+            for lane in self._lanes
+            for arch in self._configuration.archs
+            if arch.oci not in lane_of(self._build, lane).verified
+        ]
+        found, progress = self._step(tasks)
+        for task, result in found.items():
+            assert isinstance(result, AssembleResult)  # noqa: S101  the step says so
+            lane = lane_of(self._build, task.variant)
+            if difference := differs(self._build, lane, task, result):
+                return Progress(build=self._build, failure=difference)
+            verified = sorted([*lane.verified, result.arch])
+            self._build = with_lane(self._build, task.variant, verified=verified)
         return self._with_build(progress)
 
     def _test(self) -> Progress | None:
@@ -202,50 +196,16 @@ class Run:
         """What the Jobs of one step have handed back, and what is to be done before the next."""
         if not tasks:
             return {}, None
-        gathered = self._gather(tasks)
+        gathered = gather(self._desired, self._build, self._jobs, tasks)
         if gathered.failures:
             lasting = [each for each in gathered.failures if not each.retryable]
             failed = (lasting or gathered.failures)[0]
             return gathered.results, Progress(build=self._build, failure=failed)
         if not gathered.waiting and not gathered.missing:
             return gathered.results, None
-        phase, _ = _PHASES[tasks[0].step]
+        phase, _ = PHASES[tasks[0].step]
         actions = self._begin(gathered.missing)
         return gathered.results, self._waiting(phase, gathered.waiting, *actions)
-
-    def _gather(self, tasks: Iterable[Task]) -> _Gathered:
-        gathered = _Gathered()
-        for task in tasks:
-            view = self._jobs.get(task.job_name(self._build))
-            if view is None:
-                gathered.missing.append(task)
-            elif not view.finished:
-                gathered.waiting.append(view)
-            else:
-                result = self._result(view, task)
-                if isinstance(result, BuildFailure):
-                    gathered.failures.append(result)
-                else:
-                    gathered.results[task] = result
-        return gathered
-
-    def _result(self, view: JobView, task: Task) -> Model | BuildFailure | None:
-        """What an ended Job hands back."""
-        _, model = _PHASES[task.step]
-        if model is None:
-            return None if view.phase == "succeeded" else self._untested(view, task)
-        try:
-            result = load(task.step, view.message)
-        except ValidationError:
-            result = None
-        if view.phase == "failed":
-            told = result if isinstance(result, StepFailure) else None
-            return failure(view, task.name, told)
-        return result if isinstance(result, model) else lost(view, task.name)
-
-    def _untested(self, view: JobView, task: Task) -> BuildFailure:
-        tests = tests_of(self._desired.spec, task.variant, task.arch) if task.arch else []
-        return tested(view, task.name, [test.name for test in tests], "spec.job")
 
     def _begin(self, tasks: Sequence[Task]) -> list[Action]:
         """Make the Jobs, and before them what they need."""

@@ -121,6 +121,7 @@ def facts_of(
             for each in variants
         ],
         "tests": [test.model_dump(mode="json") for test in spec.tests],
+        "verify": [spec.verify_reproducible] if spec.verify_reproducible else [],
     }
     # Without them the hash is that of a version which did not know them.
     return {name: value for name, value in facts.items() if value}

@@ -258,6 +258,36 @@ def test_the_models_refuse_what_the_schema_refuses():
         ImageBuildSpec.model_validate({**base, "tests": [{"name": "a", "command": []}]})
 
 
+# --- assembled twice ------------------------------------------------------------------------------
+
+
+def test_images_that_are_the_same_twice_are_sealed():
+    world = World(variants=[DEV], verifyReproducible=True, job={"cacheClaim": {"name": "cache"}})
+    succeed_until(world, "verify")
+    assert not world.open("seal")
+    first, again = (pod_of(world, f"{step}-v1-arm64") for step in ("assemble", "verify"))
+    assert first["containers"][0]["args"] == again["containers"][0]["args"]
+    assert again["containers"][0]["command"] == ["plimsoll", "step", "assemble"]
+    assert "persistentVolumeClaim" in str(first)
+    assert "persistentVolumeClaim" not in str(again), "nothing is kept"
+    world.build()
+    assert steps(world).count("verify-v1-arm64") == 1
+    assert world.condition("Ready")[0] == "True"
+
+
+def test_an_image_that_is_another_the_second_time_is_not_signed():
+    world = World(verifyReproducible=True)
+    succeed_until(world, "verify")
+    for job in world.open("verify"):
+        world.succeed(job, version=2 if job.arch == "arm64" else 1)
+    world.settle()
+    assert world.condition("Stalled") == ("True", "NotReproducible")
+    message = world.message("Stalled")
+    assert "verify-arm64" in message
+    assert "plimsoll diff registry.example/app@sha256:arm64-1" in message
+    assert "seal" not in steps(world)
+
+
 # --- scanning again ------------------------------------------------------------------------------
 
 SCAN = {"databases": ["https://packages.example/security.json"], "failOn": ["critical"]}
