@@ -375,6 +375,8 @@ def test_base_images_that_differ_between_architectures(uneven, wanted, version):
     layout, manifest, _ = uneven.build("out")
     assert f"usr/bin/{wanted}" in files_of(layout, manifest.layers[-1])
     assert (uneven.tmp / "out/sbom-aarch64.spdx.json").exists()
+    lock = str(uneven.tmp / "image.lock.json")
+    assert uneven.build("locked", "--lockfile", lock)[1] == manifest
 
 
 def test_base_images_that_nothing_fits_on_together(uneven):

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from apk_repository import Repository, signing_key
 from command import PLIMSOLL, plimsoll, run
+from plimsoll import yaml12
 
 pytestmark = pytest.mark.integration
 
