@@ -15,7 +15,6 @@ from aiohttp import web
 
 from apk_repository import Repository, signing_key
 from command import PLIMSOLL, plimsoll, run
-from plimsoll import yaml12
 
 pytestmark = pytest.mark.integration
 
