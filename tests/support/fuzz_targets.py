@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import apk_files
 import fuzz_evidence
 import fuzz_git
+import fuzz_images
 import fuzz_packages
 from plimsoll.apk.index import Index, read_index
 from plimsoll.apk.installed import (
@@ -238,4 +239,6 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         package, package_control, package_data, package_info, reference, scripts, solver,
         statement, tar, triggers, version, vex, vulnerability_data, yaml,
     )
-} | fuzz_git.TARGETS | fuzz_evidence.TARGETS | fuzz_packages.TARGETS  # fmt: skip
+}  # fmt: skip
+for _more in (fuzz_evidence, fuzz_git, fuzz_images, fuzz_packages):
+    TARGETS |= _more.TARGETS

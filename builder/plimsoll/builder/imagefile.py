@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from plimsoll.apk.tarfmt import Entry
 
-_UNREADABLE: tuple[type[Exception], ...] = (TarError, lzma.LZMAError, *BROKEN)
+#: An ``OSError`` without a number is bz2's.
+_UNREADABLE: tuple[type[Exception], ...] = (TarError, lzma.LZMAError, OSError, *BROKEN)
 _MAX_FILES = 20_000
 #: ``blobs/sha256/…``, ``index.json``, ``…/layer.tar`` and the like.
 _PART = r"[A-Za-z0-9_][A-Za-z0-9_.:+-]{0,254}"
@@ -43,6 +44,8 @@ def unpack(path: Path, folder: Path) -> None:
             for entry in LayerReader(pieces(_inflated(file, stack)), "it"):
                 found.add(entry)
         except _UNREADABLE as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
             why = error.message if isinstance(error, TarError) else str(error)
             raise ImageSourceError(
                 f"{path} is no readable tar file: {why}",
