@@ -40,7 +40,7 @@ def add_certificates(tree: Tree, certificates: Certificates) -> None:
     blocks = [
         block
         for path in _provided(tree, certificates.providers)
-        for block in _certificates(tree.content(tree.nodes[path]), f"/{path}")
+        for block in _certificates(tree.content(tree.resolve(path) or tree.nodes[path]), f"/{path}")
     ]
     for item in certificates.additional:
         blocks.append(only_one(item))

@@ -132,7 +132,11 @@ class Packages:
             f"{info.name}-{info.version.rpartition('-r')[0] or info.version}",
         )
         for name in names:
-            data = self._contents.document(f"{name}.spdx.json")
+            try:
+                data = self._contents.document(f"{name}.spdx.json")
+            except ValueError as error:
+                self._warn(f"{info.name} brings an SPDX document that cannot be used: {error}")
+                return None
             if data is None:
                 continue
             try:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 #: Where packages put their own documents.
 FOLDER = "var/lib/db/sbom"
 _RELEASE = ("etc/os-release", "usr/lib/os-release")
-_MAX_DOCUMENT = 64 << 20
+#: Parsed, a document takes ten times its size.
+_MAX_DOCUMENT = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,8 @@ class Contents:
     Attributes:
         release: content of ``/etc/os-release``.
         packages: in the order of the database.
-        document: content of a package's own document by its file name.
+        document: content of a package's own document by its file name, ``None`` if there is none;
+            raises ``ValueError`` where it is too large.
         loose: files that need an entry of their own, in the order of their paths.
     """
 
@@ -68,7 +70,10 @@ def tree_contents(tree: Tree) -> Contents:
 
     def document(name: str) -> bytes | None:
         node = tree.nodes.get(f"{FOLDER}/{name}")
-        return None if node is None or node.package < 0 else tree.content(node)
+        if node is None or node.package < 0 or node.kind not in {Type.FILE, Type.HARDLINK}:
+            return None
+        _check_size(node.size)
+        return tree.content(node)
 
     return Contents(
         tree.content(release).decode(errors="replace") if release is not None else "",
@@ -113,12 +118,23 @@ def layer_contents(files: LayerFiles) -> Contents:
                 name = records[number].entry.name
                 yield _of_view(path, view, f"differs from the file of package {name}")
 
+    def document(name: str) -> bytes | None:
+        view = files.files.get(f"{FOLDER}/{name}")
+        if view is not None and view.kind == "file":
+            _check_size(view.size)
+        return kept.get(f"{FOLDER}/{name}")
+
     return Contents(
         release.decode(errors="replace"),
         [Listed(record.entry) for record in records],
-        lambda name: kept.get(f"{FOLDER}/{name}"),
+        document,
         list(loose()),
     )
+
+
+def _check_size(size: int) -> None:
+    if size > _MAX_DOCUMENT:
+        raise ValueError(f"it has {size} bytes, and {_MAX_DOCUMENT} are the most that is read")
 
 
 def _is_loose(tree: Tree, node: Node) -> bool:

@@ -83,7 +83,9 @@ class Tree:
         return "/".join(done)
 
     def content(self, node: Node) -> bytes:
-        """Content of a file, checked where it comes from the cache."""
+        """Content of a file, checked where it comes from the cache; nothing of what is none."""
+        if node.kind not in {Type.FILE, Type.HARDLINK}:
+            return b""
         if node.entry is None or node.package < 0:
             return node.content
         package = self.packages[node.package].package

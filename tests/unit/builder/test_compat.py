@@ -369,6 +369,30 @@ def test_what_is_written_over_stays_in_its_package_s_layer(make):
     assert "./etc/passwd" in [item["fileName"] for item in image.sbom["files"]]
 
 
+@pytest.mark.parametrize("compat", [False, True])
+def test_a_document_that_is_too_large_is_told_of(make, compat):
+    path = "var/lib/db/sbom/a-1.0-r0.spdx.json"
+    image = make(("a", {path: b" " * ((16 << 20) + 1)}), compat=compat)
+    assert [
+        f"{p['name']} {p['versionInfo']}" for p in image.sbom["packages"] if p["name"] == "a"
+    ] == ["a 1.0-r0"]
+    (warning,) = image.warnings
+    assert warning.startswith("a brings an SPDX document that cannot be used: it has 16777217")
+
+
+@pytest.mark.parametrize("compat", [False, True])
+@pytest.mark.parametrize("kind", ["-> elsewhere", "/"])
+def test_what_should_be_a_document_or_a_release_and_is_none(make, compat, kind):
+    paths = ["var/lib/db/sbom/a.spdx.json", "etc/os-release", "etc/passwd", "etc/group"]
+    files = {f"{p}/": "" for p in paths} if kind == "/" else dict.fromkeys(paths, kind)
+    if kind == "/":
+        # The accounts have nowhere to be written to.
+        files = {path: content for path, content in files.items() if "etc/" not in path}
+        files["etc/os-release/"] = ""
+    image = make(("a", files), compat=compat)
+    assert "a" in [p["name"] for p in image.sbom["packages"]]
+
+
 def test_the_reference_has_no_layer_per_package(make):
     with pytest.raises(UnsupportedError, match="no layering strategy 'package'"):
         make(layering={"strategy": "package", "budget": 3})

@@ -78,6 +78,16 @@ def test_certificates_are_appended_to_what_is_there(make):
     assert found["etc/ssl/certs/.ca-certificates.crt.sha256"].mode == 0o444
 
 
+@pytest.mark.parametrize("compat", [False, True])
+def test_links_to_certificates_are_followed(make, compat):
+    folder = "usr/local/share/ca-certificates"
+    files = {BUNDLE: "", "usr/one": ONE[0], f"{folder}/one.crt": "-> /usr/one"}
+    certificates = {"providers": ["custom"]}
+    packages = ("certs", files, {"provides": ("custom",)})
+    image = make(packages, certificates=certificates, compat=compat)
+    assert ONE[0].decode() in image.read(BUNDLE)
+
+
 def test_no_bundle_is_made_and_every_bundle_has_a_checksum(make):
     additional = {"additional": [{"name": "mine", "content": ONE[0].decode()}]}
     assert BUNDLE not in make(certificates=additional).members
