@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from plimsoll.apk.index import SAFE_NAME, SAFE_VERSION, parse_checksum
+from plimsoll.apk.index import SAFE_NAME, SAFE_VERSION, IndexFormatError, parse_checksum
 from plimsoll.errors import Error
 from plimsoll.oci.digest import is_digest
 
@@ -70,13 +70,28 @@ class LockedPackage(_Part):
     @property
     def sha1(self) -> bytes:
         """SHA-1 of the control section."""
-        return parse_checksum(self.checksum, f"the lock's entry of {self.name}")
+        try:
+            return parse_checksum(self.checksum, "")
+        except IndexFormatError:
+            raise LockError(
+                f"the lock's checksum {self.checksum[:60]!r} of {self.name} is none",
+                hint="make a new one with 'plimsoll lock'",
+            ) from None
 
     @property
     def datahash(self) -> str:
         """SHA-256 (hex) of the data section, ``""`` if the lock does not have it."""
-        algorithm, _, value = (self.data.checksum if self.data else "").partition("-")
-        return _unb64(value).hex() if algorithm == "sha256" else ""
+        if self.data is None:
+            return ""
+        algorithm, _, value = self.data.checksum.partition("-")
+        digest = _unb64(value) if algorithm == "sha256" else b""
+        if len(digest) != 32:
+            raise LockError(
+                f"the lock's checksum {self.data.checksum[:60]!r} of the data of {self.name} is no "
+                "SHA-256",
+                hint="make a new one with 'plimsoll lock'",
+            )
+        return digest.hex()
 
     @property
     def file_size(self) -> int | None:
@@ -218,7 +233,14 @@ class Lock(_Part):
                 f"{source} has the version {lock.version!r}; this program reads {VERSION!r}",
                 hint="make a new one with 'plimsoll lock'",
             )
+        seen: set[tuple[str, str]] = set()
         for package in lock.contents.packages:
+            if (package.architecture, package.name) in seen:
+                raise LockError(
+                    f"{source} has the package {package.name} twice for {package.architecture}",
+                    hint="make a new one with 'plimsoll lock'",
+                )
+            seen.add((package.architecture, package.name))
             if not package.checksum:
                 raise LockError(
                     f"{source}: locked package {package.name} has missing checksum",
@@ -226,7 +248,14 @@ class Lock(_Part):
                 )
             if not SAFE_NAME.fullmatch(package.name) or not SAFE_VERSION.fullmatch(package.version):
                 raise LockError(f"{source}: {package.name!r} {package.version!r} is no package")
-            _ = package.sha1, package.datahash
+            control = base64_checksum("sha1", package.sha1)
+            if package.control is not None and package.control.checksum != control:
+                raise LockError(
+                    f"{source} has two checksums for the control section of {package.name}: "
+                    f"{package.checksum} and {package.control.checksum[:60]}",
+                    hint="somebody changed it; make a new one with 'plimsoll lock'",
+                )
+            _ = package.datahash
         for base in lock.contents.baseimage or ():
             if not is_digest(base.digest):
                 raise LockError(f"{source}: {base.digest[:80]!r} is no digest of a base image")
