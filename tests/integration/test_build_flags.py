@@ -211,6 +211,8 @@ def test_remotes_as_urls():
     assert plain_url("git@git.example:a/b.git") == "ssh://git.example/a/b.git"
     assert plain_url("ssh://git@git.example:22/a") == "ssh://git.example:22/a"
     assert plain_url("/srv/repo") == "/srv/repo"
+    assert plain_url("https://u:p@ss@git.example/a?token=x#y") == "https://git.example/a"
+    assert not plain_url("https://[git.example/a")
 
 
 def test_a_lock_needs_no_further_options(desk):

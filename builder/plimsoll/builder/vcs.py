@@ -27,15 +27,24 @@ def vcs_url(path: Path) -> str:
     commit = _git(folder, "rev-parse", "--verify", "HEAD")
     if not remote or not re.fullmatch(r"[0-9a-f]{40,64}", commit):
         return ""
-    return f"{plain_url(remote)}@{commit}"
+    url = plain_url(remote)
+    return f"{url}@{commit}" if url else ""
 
 
 def plain_url(remote: str) -> str:
-    """A remote as a URL without a login: ``git@host:a/b`` becomes ``ssh://host/a/b``."""
+    """A remote as a URL without a login: ``git@host:a/b`` becomes ``ssh://host/a/b``.
+
+    ``""`` for what is no URL.
+    """
     if "://" not in remote and (match := _SSH.fullmatch(remote)):
         return f"ssh://{match['host']}/{match['path'].lstrip('/')}"
-    parts = urlsplit(remote)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    try:
+        parts = urlsplit(remote)
+    except ValueError:
+        return ""
+    # A query may be a login too.
+    plain = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")
+    return urlunsplit(plain)
 
 
 def _git(folder: Path, *arguments: str) -> str:
