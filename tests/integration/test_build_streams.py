@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import functools
 import http.server
@@ -16,6 +17,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from apk_repository import Repository
 
@@ -161,6 +163,36 @@ def test_output_replaces_files_and_nothing_else(desk):
     assert [path.name for path in Path("full").iterdir()] == ["mine"]
     done = run("build", "image.yaml", "x:1", "none/a.tar")
     assert b"make the directory first" in done.stderr
+
+
+def test_keys_that_are_announced_are_installed(desk):
+    """As a container does that got repositories and no keys."""
+    repository = Repository(desk / "site")
+    numbers = load_pem_public_key(repository.key.public_pem()).public_numbers()
+
+    def encoded(number):
+        raw = number.to_bytes((number.bit_length() + 7) // 8, "big")
+        return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+    kid = repository.key.name.removesuffix(".rsa.pub")
+    key = {"kty": "RSA", "kid": kid, "n": encoded(numbers.n), "e": encoded(numbers.e)}
+    (desk / "site").mkdir(exist_ok=True)
+    with slow_repository(desk / "site") as (url, _):
+        (desk / "site/apk-configuration").write_text(json.dumps({"jwks_uri": f"{url}/keys.json"}))
+        (desk / "site/keys.json").write_text(json.dumps({"keys": [key]}))
+        listing = desk / "root/etc/apk/repositories"
+        listing.parent.mkdir(parents=True)
+        listing.write_text(f"# ours\n{url}\n@edge {url}\n/local/repo\n\n")
+        done = run("install-keys", "--root", "root", "-C", str(desk))
+        assert done.stdout.decode() == f"root/etc/apk/keys/{repository.key.name}\n"
+        installed = (desk / "root/etc/apk/keys" / repository.key.name).read_bytes()
+        assert load_pem_public_key(installed).public_numbers() == numbers
+        listing.write_text("/local/repo\n")
+        done = run("install-keys", "--root", "root")
+        assert (done.returncode, done.stdout) == (1, b"")
+        assert b"announces its keys" in done.stderr
+    done = run("install-keys", "--root", "none")
+    assert b"reading none/etc/apk/repositories: No such file" in done.stderr
 
 
 @contextlib.contextmanager

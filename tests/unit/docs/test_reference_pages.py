@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -41,6 +42,48 @@ def test_committed_page_is_the_generated_one(name):
 
 def test_advice_is_about_reasons_that_exist():
     assert set(yaml.safe_load(ADVICE.read_text())) <= set(by_reason())
+
+
+def commands_of(modules):
+    """Every command that a module of a command line defines."""
+    for name in modules:
+        for value in vars(importlib.import_module(name)).values():
+            if isinstance(value, click.Command):
+                yield value
+
+
+def reachable(command, ctx):
+    """A command and all below it, each with its full name."""
+    yield ctx.command_path, command
+    if isinstance(command, click.Group):
+        for name in command.list_commands(ctx):
+            below = command.get_command(ctx, name)
+            yield from reachable(below, context(below, name, ctx))
+
+
+def test_the_page_of_commands_misses_none():
+    """Neither a command that somebody wrote and entered in no table, nor an option."""
+    known = dict(reachable(cli, click.Context(cli, info_name="plimsoll")))
+    modules = [
+        ".".join(path.relative_to(ROOT / portion).with_suffix("").parts)
+        for portion in PORTIONS
+        for path in (ROOT / portion).rglob("*.py")
+        if "cli" in path.with_suffix("").as_posix().rpartition("plimsoll/")[2]
+        and path.name != "__init__.py"
+    ]
+    assert len(modules) > 40
+    assert {id(c) for c in commands_of(modules)} <= {id(c) for c in known.values()}
+    page = (DOCS / "reference/commands.md").read_text()
+    sections = dict(re.findall(r"^#{2,} (plimsoll .*)\n((?:(?!^#{2,} ).*\n)*)", page, re.MULTILINE))
+    assert set(sections) == set(known) - {"plimsoll"}
+    for name, section in sections.items():
+        for option in known[name].params:
+            if isinstance(option, click.Option) and not option.hidden:
+                for flag in (*option.opts, *option.secondary_opts):
+                    assert re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", section), (
+                        name,
+                        flag,
+                    )
 
 
 # --- environment variables -----------------------------------------------------------------------

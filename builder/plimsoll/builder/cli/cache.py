@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from plimsoll.builder.cli.imagecommand import ImageCommand
 from plimsoll.builder.cli.report import human
 from plimsoll.builder.store import FORMAT, Store, default_cache_dir, storage_errors
 
@@ -35,7 +36,7 @@ def cache() -> None:
     """Look after the package cache."""
 
 
-@cache.command()
+@cache.command(cls=ImageCommand)
 @_place
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def info(cache_dir: Path | None, *, as_json: bool) -> None:
@@ -59,7 +60,7 @@ def info(cache_dir: Path | None, *, as_json: bool) -> None:
         click.echo(f"  {name:10} {found['entries']:6}  {human(found['bytes'])}")
 
 
-@cache.command()
+@cache.command(cls=ImageCommand)
 @_place
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def verify(cache_dir: Path | None, *, as_json: bool) -> None:
@@ -85,7 +86,7 @@ def verify(cache_dir: Path | None, *, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-@cache.command()
+@cache.command(cls=ImageCommand)
 @_place
 @click.option(
     "--older-than",
@@ -113,7 +114,7 @@ def prune(cache_dir: Path | None, older_than: int, *, as_json: bool) -> None:
         click.echo(f"removed {count} entries, {human(freed)}")
 
 
-@click.command()
+@click.command(cls=ImageCommand)
 @_place
 @click.option("--dry-run", is_flag=True, help="Only say how much would be removed.")
 def clean(cache_dir: Path | None, *, dry_run: bool) -> None:

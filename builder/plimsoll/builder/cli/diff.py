@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from plimsoll.builder.cli.imagecommand import examples
+from plimsoll.builder.cli.imagecommand import ImageCommand, examples
 from plimsoll.builder.cli.registry import insecure_option, open_registry
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command(
+    cls=ImageCommand,
     epilog=examples(
         "diff registry.example/app:1 registry.example/app:2",
         "diff old.lock.json new.lock.json --exit-code",

@@ -15,7 +15,15 @@ _LEVEL = "plimsoll.log-level"
 
 
 class ImageCommand(GoFlags):
-    """A command that shows where an error comes from, with ``--log-level debug``."""
+    """A command that takes the options of the whole program too.
+
+    With ``--log-level debug`` it shows where an error comes from.
+    """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        workdir_option(self)
+        log_level_option(self)
 
     def invoke(self, ctx: click.Context) -> Any:
         """See ``click.Command.invoke``."""

@@ -7,11 +7,15 @@ from pathlib import Path
 
 import click
 
-from plimsoll.builder.cli.imagecommand import examples
+from plimsoll.builder.cli.imagecommand import ImageCommand, examples
 from plimsoll.builder.store import storage_errors
 
 
-@click.command("install-keys", epilog=examples("install-keys --root rootfs --arch arm64"))
+@click.command(
+    "install-keys",
+    cls=ImageCommand,
+    epilog=examples("install-keys --root rootfs --arch arm64"),
+)
 @click.option(
     "--root",
     type=click.Path(path_type=Path, file_okay=False),

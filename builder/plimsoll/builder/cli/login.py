@@ -7,10 +7,11 @@ import sys
 
 import click
 
-from plimsoll.builder.cli.imagecommand import examples
+from plimsoll.builder.cli.imagecommand import ImageCommand, examples
 
 
 @click.command(
+    cls=ImageCommand,
     epilog=examples("login registry.example -u me --password-stdin < password.txt"),
 )
 @click.argument("registry")

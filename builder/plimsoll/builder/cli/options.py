@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from plimsoll.builder.cli.imagecommand import log_level_option, workdir_option
 from plimsoll.builder.cli.values import Size, paths, sbom_formats, separated
 
 if TYPE_CHECKING:
@@ -111,8 +110,6 @@ _CONFIG_OPTIONS = (
         show_default=True,
         help="How to show what is going on.",
     ),
-    workdir_option,
-    log_level_option,
 )
 
 _BUILD_OPTIONS = (

@@ -8,8 +8,10 @@ from importlib.metadata import version as version_of
 
 import click
 
+from plimsoll.builder.cli.imagecommand import ImageCommand
 
-@click.command()
+
+@click.command(cls=ImageCommand)
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def version(*, as_json: bool) -> None:
     """Say which version this is, and on what it runs."""
