@@ -29,6 +29,7 @@ _WANTED = {
     "bool_type": "true or false is wanted",
     "bool_parsing": "true or false is wanted",
 }
+_LONG = 500
 _BOUNDS = {"greater_than_equal": ("at least", "ge"), "less_than_equal": ("at most", "le")}
 
 
@@ -48,7 +49,7 @@ def explain(
         loc = (*detail["loc"], *detail.get("ctx", {}).get("at", ()))
         text, advice = _describe(detail, loc, model)
         hint = hint or advice
-        lines.append(f"{document.place(loc)}: {text}")
+        lines.append(f"{document.place(loc)}: {text if len(text) <= _LONG else text[:_LONG] + '…'}")
     return ConfigError("\n".join(lines), hint=hint)
 
 

@@ -71,14 +71,25 @@ class Key:
 
 
 def is_url(location: str) -> bool:
-    """Whether it is fetched from a server; raises ``RepositoryError`` for other schemes."""
-    scheme = urlsplit(location).scheme if "://" in location else ""
-    if scheme in {"http", "https", "oci"}:
+    """Whether it is fetched from a server; raises ``RepositoryError`` for what is no place."""
+    try:
+        parts = urlsplit(location if "://" in location else "")
+    except ValueError as error:
+        raise RepositoryError(
+            f"{location.rpartition('@')[2][:200]!r} is no URL: {error}",
+            hint="check the name of the server",
+        ) from None
+    if parts.scheme in {"http", "https", "oci"} and parts.hostname:
         return True
-    if scheme in {"", "file"}:
+    if not parts.scheme or (parts.scheme == "file" and parts.netloc in {"", "localhost"}):
         return False
+    if parts.scheme in {"http", "https", "oci", "file"}:
+        raise RepositoryError(
+            f"{public_url(location)} names no server that could be asked",
+            hint="write https://HOST/PATH, oci://HOST/PATH, or a path",
+        )
     raise RepositoryError(
-        f"{public_url(location)} has the scheme {scheme!r}, which is not supported",
+        f"{public_url(location)} has the scheme {parts.scheme!r}, which is not supported",
         hint="use a path, https://, http:// or oci://",
     )
 

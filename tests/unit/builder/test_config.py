@@ -97,6 +97,7 @@ MISTAKES = [
     ("contents:\n  packages:\n  - a\n  - b=>1\n", "4:5", "contents.packages.1: "),
     ("contents: {keyring: a.pub}", "1:12", "a list is wanted"),
     ("contents: {repositories: [ftp://x.example/os]}", "1:27", "the scheme 'ftp'"),
+    ("contents: {repositories: ['https://me:secret@[x/os']}", "1:27", "'[x/os' is no URL"),
     ("contents: {build_repositories: ['@a-b https://x']}", "1:33", "is no repository"),
     ("contents: {runtime_repositories: 7}", "1:12", "a list is wanted, not 7"),
     ("contents: {runtime_keyring: [{name: a}]}", "1:30", "'a' has no content"),
