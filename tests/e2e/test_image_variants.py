@@ -39,14 +39,10 @@ def test_variants_are_tested_before_their_tags_move(team):
     assert status["build"]["verified"] == status["build"]["variants"][0]["verified"] == ["amd64"]
     config = json.loads(world.crane("config", dev["image"]))
     assert config["config"]["Entrypoint"] == ["bash"]
+    build = status["build"]["id"]
     logs = [
-        world.kubectl(
-            "logs", "-n", team.namespace, f"job/{status['build']['id']}-{name}", "--all-containers"
-        )
-        for name in (
-            f"{status['build']['id']}-test-amd64",
-            f"{status['build']['id']}-test-v1-amd64",
-        )
+        world.kubectl("logs", "-n", team.namespace, f"job/{build}-{step}", "--all-containers")
+        for step in ("test-amd64", "test-v1-amd64")
     ]
     assert "hello" in logs[0]
     assert "Python 3" in logs[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from plimsoll.oci.errors import ImageNotFoundError
 from plimsoll.oci.model import OCI_CONFIG, OCI_MANIFEST, Descriptor, Manifest
@@ -14,7 +14,7 @@ from plimsoll.signing.bundle import BUNDLE_V03, Bundle
 from plimsoll.signing.dsse import Envelope
 from plimsoll.signing.encoding import b64encode
 from plimsoll.signing.errors import InvalidEvidenceError
-from plimsoll.signing.evidence import CONTENT_HINT, PREDICATE_HINT
+from plimsoll.signing.evidence import CONTENT_HINT, CREATED, PREDICATE_HINT
 from plimsoll.signing.legacy import (
     DSSE_ENVELOPE,
     PREDICATE_TYPE,
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from plimsoll.oci.reference import Reference
     from plimsoll.oci.registry import Registry
-
-CREATED: Final = "org.opencontainers.image.created"
 
 
 async def attach_bundle(

@@ -37,7 +37,7 @@ from plimsoll.signing.legacy import (
 from plimsoll.signing.results import Rejection
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Collection, Coroutine, Iterable
+    from collections.abc import Awaitable, Collection, Coroutine, Iterable, Sequence
 
     from plimsoll.oci.reference import Reference
     from plimsoll.oci.registry import Registry
@@ -47,6 +47,7 @@ Format = Literal["bundle", "legacy"]
 #: Annotations of a bundle's manifest; hints only.
 CONTENT_HINT: Final = "dev.sigstore.bundle.content"
 PREDICATE_HINT: Final = "dev.sigstore.bundle.predicateType"
+CREATED: Final = "org.opencontainers.image.created"
 #: Artifact type of cosign's experiment with legacy signatures as referrers.
 _LEGACY_ARTIFACT: Final = "application/vnd.dev.cosign.artifact.sig.v1+json"
 
@@ -169,7 +170,7 @@ class _Search:
             )
         await self._all(
             self._manifest(self.repository.with_digest(item.digest), wanted)
-            for item in relevant[: self.limits.artifacts]
+            for item in _foremost(relevant, self.limits.artifacts)
         )
 
     async def tagged(self, tag: str, wanted: frozenset[str] | None) -> None:
@@ -228,6 +229,22 @@ def _may_hold_evidence(item: Descriptor, wanted: frozenset[str] | None, *, legac
     if item.artifact_type not in {"", OCI_EMPTY} and bundle_version(item.artifact_type) is None:
         return False
     return _wanted(item.annotations.get(PREDICATE_HINT), wanted)
+
+
+def _foremost(items: Sequence[Descriptor], most: int) -> list[Descriptor]:
+    """As many as are read: of every kind the newest.
+
+    Reports that are renewed every night must not crowd out what was said once, nor the old ones
+    the new.
+    """
+    if len(items) <= most:
+        return list(items)
+    kinds: dict[str, list[Descriptor]] = {}
+    for item in sorted(items, key=lambda one: one.annotations.get(CREATED, ""), reverse=True):
+        kinds.setdefault(item.annotations.get(PREDICATE_HINT, ""), []).append(item)
+    ranked = [each for kind in kinds.values() for each in enumerate(kind)]
+    ranked.sort(key=lambda each: each[0])
+    return [item for _, item in ranked[:most]]
 
 
 def _is_evidence(layer: Descriptor, wanted: frozenset[str] | None) -> bool:

@@ -170,13 +170,29 @@ class Run:
         return self._with_build(progress)
 
     def _seal(self) -> Progress | None:
-        tasks = [
-            Task("seal", lane) for lane in self._lanes if lane_of(self._build, lane).sealed is None
-        ]
-        found, progress = self._step(tasks)
-        for task, result in found.items():
-            self._build = with_lane(self._build, task.variant, sealed=result)
-        return self._with_build(progress)
+        while tasks := self._unsealed():
+            found, progress = self._step(tasks)
+            for task, result in found.items():
+                self._build = with_lane(self._build, task.variant, sealed=result)
+            if progress is not None:
+                return self._with_build(progress)
+        return None
+
+    def _unsealed(self) -> list[Task]:
+        """What can be sealed now: of images that are the same, one after the other.
+
+        Where a registry cannot list what refers to an image, that is kept by one writer.
+        """
+        tasks: list[Task] = []
+        busy: set[str] = set()
+        for name in self._lanes:
+            lane = lane_of(self._build, name)
+            digests = {result.digest for result in lane.assembled}
+            if lane.sealed is None and not digests & busy:
+                tasks.append(Task("seal", name))
+            if lane.sealed is None:
+                busy |= digests
+        return tasks
 
     def _promote(self) -> Progress:
         found, progress = self._step([Task("promote", lane) for lane in self._lanes])

@@ -6,7 +6,7 @@ import pytest
 
 from operator_world import World, repository
 from plimsoll.api.imagebuild import ImageBuildSpec
-from plimsoll.api.steps import BuildRequest
+from plimsoll.api.steps import AssembleResult, BuildRequest, dump
 from plimsoll.operator.podspec import STEP_LABEL
 
 DEV = {"name": "dev", "packages": ["bash"], "overrides": {"entrypoint": {"command": "/bin/bash"}}}
@@ -91,6 +91,24 @@ def test_no_tag_moves_before_every_image_is_tested_and_sealed(world):
     assert (dev.tags, dev.packages, dev.lock) == (["latest-dev"], 20, "sha256:lock-dev-1")
     assert [a.digest for a in dev.architectures] == ["sha256:amd64-dev-1", "sha256:arm64-dev-1"]
     assert status.tags == ["latest"]
+
+
+def test_images_that_are_the_same_are_sealed_one_after_the_other():
+    world = World(variants=[{"name": "same", "packages": [], "tags": ["stable"]}, DEV])
+    succeed_until(world, "assemble")
+    for job in world.open():
+        world.succeed(job)
+        if world.variant(job) == "-same":
+            plain = AssembleResult(arch=job.arch, digest=f"sha256:{job.arch}-1", size=1, sbom="s")
+            world.jobs[job.name] = replace(world.jobs[job.name], message=dump(plain).decode())
+    world.look()
+    assert sorted(job.name.split("-", 3)[3] for job in world.open("seal")) == ["seal", "seal-v2"]
+    for job in world.open():
+        world.succeed(job)
+    world.look()
+    assert [job.name.split("-", 3)[3] for job in world.open()] == ["seal-v1"]
+    world.build()
+    assert world.condition("Ready")[0] == "True"
 
 
 def test_each_step_knows_the_image_that_it_is_for(world):

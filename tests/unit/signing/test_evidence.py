@@ -26,13 +26,13 @@ from plimsoll.oci.model import (
 from plimsoll.oci.reference import Reference
 from plimsoll.oci.registry import Registry
 from plimsoll.signing.authority import KeyAuthority
-from plimsoll.signing.bundle import BUNDLE_V03
+from plimsoll.signing.bundle import BUNDLE_V03, Bundle
 from plimsoll.signing.errors import InvalidEvidenceError
-from plimsoll.signing.evidence import PREDICATE_HINT, Limits, discover
+from plimsoll.signing.evidence import CREATED, PREDICATE_HINT, Limits, discover
 from plimsoll.signing.legacy import DSSE_ENVELOPE, SIGNATURE, SIMPLE_SIGNING, legacy_tag
 from plimsoll.signing.privatekey import generate_key
 from plimsoll.signing.sign import attest, sign_image, sign_legacy
-from plimsoll.signing.statement import COSIGN_SIGN, SPDX
+from plimsoll.signing.statement import COSIGN_SIGN, SPDX, VULN, Statement
 from plimsoll.signing.verify import verify
 
 KEY = generate_key()
@@ -61,12 +61,13 @@ class Hostile:
         self.manifests[tag or descriptor.digest] = data
         return descriptor
 
-    def add_bundle(self, data, hint=None):
+    def add_bundle(self, data, hint=None, created=None):
         manifest = Manifest(
             config=EMPTY_DESCRIPTOR, layers=(self.add_blob(data),), artifact_type=BUNDLE_V03
         )
         descriptor = self.add_manifest(manifest)
         hints = {PREDICATE_HINT: hint} if hint else {}
+        hints |= {CREATED: created} if created else {}
         listed = Descriptor(
             media_type=OCI_MANIFEST,
             digest=descriptor.digest,
@@ -218,6 +219,26 @@ async def test_limits(hostile, limits, text):
     evidence = await found(hostile, limits=limits)
     assert len(evidence.items) < 3
     assert any(text in one.reason for one in evidence.rejections)
+
+
+async def test_nightly_reports_crowd_out_neither_each_other_nor_what_was_said_once(hostile):
+    def bundle(kind, number):
+        return attest(KEY, IMAGE, kind, {"n": number}).to_json()
+
+    first = "2026-01-01T00:00:00Z"
+    hostile.add_bundle(sign_image(KEY, IMAGE).to_json(), COSIGN_SIGN, first)
+    for night in range(1, 29):
+        report = bundle(VULN, night)
+        hostile.add_bundle(report, VULN, f"2026-02-{night:02}T00:00:00Z")
+    hostile.add_bundle(bundle(SPDX, 0), SPDX, first)
+    evidence = await found(hostile, limits=Limits(artifacts=5))
+    kinds = []
+    for item in evidence.items:
+        statement = Statement.parse(Bundle.parse(item.data).content.payload)
+        kinds.append((statement.predicate_type, (statement.predicate or {}).get("n")))
+    assert sorted(kinds, key=str) == sorted(
+        [(COSIGN_SIGN, None), (SPDX, 0), (VULN, 28), (VULN, 27), (VULN, 26)], key=str
+    )
 
 
 async def test_endless_layers(hostile):
