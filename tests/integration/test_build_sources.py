@@ -6,11 +6,13 @@ import asyncio
 import base64
 import contextlib
 import gzip
+import hashlib
 import io
 import json
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from aiohttp import web
@@ -24,9 +26,15 @@ from plimsoll.apk.keys import SigningKey
 from plimsoll.arch import Arch
 from plimsoll.builder.discovery import DiscoveryError, discover_keys
 from plimsoll.builder.engine import Engine, build_all
-from plimsoll.builder.logins import Logins
-from plimsoll.builder.ocirepo import INDEX_TYPE, PACKAGE_TYPE, file_tag
-from plimsoll.builder.repository import RepositoryError
+from plimsoll.builder.logins import Logins, LoginVariableError
+from plimsoll.builder.ocirepo import (
+    INDEX_TYPE,
+    PACKAGE_TYPE,
+    OciRepositoryError,
+    file_reference,
+    file_tag,
+)
+from plimsoll.builder.repository import RepositoryError, parse_repository
 from plimsoll.builder.settings import Settings
 from plimsoll.builder.transport import MirrorError, Transport
 from plimsoll.http import Http, HttpError, RetryPolicy
@@ -371,6 +379,81 @@ async def test_repository_in_a_registry(repository, tmp_path, monkeypatch):
         empty = config(f"oci://{server.host}/team/none", [repository.key_file])
         with pytest.raises(RepositoryError, match="no index for x86_64"):
             await build(tmp_path, empty)
+
+
+async def test_the_cache_shows_an_index_only_to_whom_its_keys_are_trusted(repository, tmp_path):
+    """Tenants of one cache: another keyring, or none where signatures were ignored."""
+    stranger = SigningKey.generate("stranger.rsa.pub", bits=2048)
+    (tmp_path / stranger.name).write_bytes(stranger.public_pem())
+    async with served(files(repository.root)) as url:
+        ours, theirs = (
+            config(url, [key]) for key in (repository.key_file, tmp_path / stranger.name)
+        )
+        for settings in ({"ignore_signatures": True}, {}):
+            _, image, _ = await build(tmp_path, ours, **settings)
+            assert image.packages == (("app", "1.0-r0"),)
+            # The server says that nothing changed, and so does the cache.
+            with pytest.raises(IndexSignatureError, match="the keyring has stranger"):
+                await build(tmp_path, theirs)
+            with pytest.raises(RepositoryError, match="not in the cache"):
+                await build(tmp_path, theirs, offline=True)
+        # What the cache has is verified as if it came just now.
+        for entry in (tmp_path / "cache").rglob("indexes/*/*"):
+            head, _, body = entry.read_bytes().partition(b"\n")
+            body = body[:-9] + bytes([body[-9] ^ 1]) + body[-8:]
+            meta = json.loads(head) | {"sha256": hashlib.sha256(body).hexdigest()}
+            entry.write_bytes(json.dumps(meta).encode() + b"\n" + body)
+        with pytest.raises(IndexSignatureError, match="wrong signature"):
+            await build(tmp_path, ours, offline=True)
+
+
+@pytest.mark.parametrize(
+    ("place", "message", "hint"),
+    [
+        ("https://", "names no server", "https://HOST/PATH"),
+        ("file://far/os", "names no server", "or a path"),
+        ("ftp://h.example/os", "the scheme 'ftp'", "use a path"),
+        ("", "has no URL", "leave it out"),
+        ("@t-x /os", "is no repository", "'@tag URL'"),
+    ],
+)
+def test_what_is_no_repository_is_said_in_words(place, message, hint):
+    with pytest.raises(RepositoryError) as refused:
+        parse_repository(place)
+    assert message in refused.value.message
+    assert hint in refused.value.hint
+
+
+async def test_repositories_of_this_machine(repository, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    repository.root.rename(tmp_path / "my repo")
+    repository.root = tmp_path / "my repo"
+    key = repository.key_file
+    for place in (
+        "my repo",
+        "./my repo/",
+        "@t my repo",
+        "file://localhost" + quote(f"{tmp_path}/my repo"),
+    ):
+        wanted = config(place, [key])
+        tagged = ["app@t"] if place.startswith("@") else ["app"]
+        contents = wanted.contents.model_copy(update={"packages": tagged})
+        _, image, _ = await build(tmp_path, wanted.model_copy(update={"contents": contents}))
+        assert image.packages == (("app", "1.0-r0"),)
+    with pytest.raises(RepositoryError) as refused:
+        await build(tmp_path, config("my repo/x86_64", [key]))
+    assert "leave /x86_64 off" in refused.value.hint
+
+
+def test_oci_urls_say_which_registry():
+    with pytest.raises(OciRepositoryError, match="does not say which registry"):
+        file_reference("oci://registry/os/x86_64/APKINDEX.tar.gz")
+    for host in ("registry:443", "registry.example", "localhost"):
+        reference, _ = file_reference(f"oci://{host}/os/x86_64/APKINDEX.tar.gz")
+        assert (reference.registry, reference.repository) == (host, "os")
+    with pytest.raises(LoginVariableError, match="login in the URL") as refused:
+        Logins({}).strip(f"oci://me:{SECRET}@registry.example/os")
+    assert SECRET not in str(refused.value)
 
 
 def test_tags_of_files():

@@ -114,6 +114,11 @@ class Logins:
             raise LoginVariableError(_UNREADABLE, hint=_QUOTED)
         if not at:
             return text
+        if parts.scheme == "oci":
+            raise LoginVariableError(
+                f"there is a login in the URL of a repository at {host}",
+                hint=f"take it out, and keep it with 'plimsoll login {host}'",
+            )
         user, _, password = login.partition(":")
         path = parts.path.rstrip("/")
         header = basic(unquote(user), unquote(password))

@@ -82,4 +82,11 @@ def file_reference(url: str) -> tuple[Reference, str]:
             hint="write oci://HOST/PATH, with the login in docker's configuration",
         )
     kind = INDEX_TYPE if file_name == INDEX_FILE else PACKAGE_TYPE
-    return Reference.parse(place).with_tag(file_tag(arch, unquote(file_name))), kind
+    reference = Reference.parse(place)
+    if reference.repository.startswith(f"{parts.netloc}/"):
+        # Names of images begin with a host only if it has a dot or a port.
+        raise OciRepositoryError(
+            f"oci://{parts.netloc}/… does not say which registry",
+            hint=f"write its port, as in oci://{parts.netloc}:443/…, or its whole name",
+        )
+    return reference.with_tag(file_tag(arch, unquote(file_name))), kind

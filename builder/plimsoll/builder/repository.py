@@ -102,7 +102,7 @@ def key_name(location: str) -> str:
 
 def local_path(location: str) -> Path:
     """The path of a local repository or key."""
-    return Path(location.removeprefix("file://"))
+    return Path(unquote(urlsplit(location).path) if location.startswith("file://") else location)
 
 
 def parse_repository(text: str) -> tuple[str, str]:
@@ -117,6 +117,10 @@ def parse_repository(text: str) -> tuple[str, str]:
                 hint="write '@tag URL' with letters and digits as tag, or just the URL",
             )
         tag, text = match.groups()
+    if not text:
+        raise RepositoryError(
+            "a repository has no URL", hint="write a URL or a path, or leave it out"
+        )
     is_url(text)
     return text.rstrip("/"), tag
 
@@ -148,7 +152,11 @@ def no_key(url: str) -> RepositoryError:
 
 def no_index(url: str, arch: Arch, why: str) -> RepositoryError:
     """Says that a repository is not for an architecture."""
+    hint = f"check the repository's URL, or leave {arch.oci} out of the architectures"
+    if url.endswith(f"/{arch.apk}"):
+        hint = f"leave /{arch.apk} off: the architecture's folder is looked for below the URL"
+    elif not is_url(url):
+        hint = f"paths count from the working directory, URLs begin with https://; or {hint}"
     return RepositoryError(
-        f"repository {public_url(url)} has no index for {arch.apk}: {why}",
-        hint=f"check the repository's URL, or leave {arch.oci} out of the architectures",
+        f"repository {public_url(url)} has no index for {arch.apk}: {why}", hint=hint
     )

@@ -194,7 +194,7 @@ def load_public_key(pem: bytes, name: str) -> rsa.RSAPublicKey:
         key = serialization.load_pem_public_key(pem)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise KeyFormatError(
-            f"key {name} cannot be read as a public key: {error}",
+            f"key {name} cannot be read as a public key",
             hint="the text must begin with -----BEGIN PUBLIC KEY-----",
         ) from error
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size < MIN_BITS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
@@ -73,10 +74,26 @@ def redirect_target(current: str, location: str) -> str:
 
 
 def proxy_settings(proxy: str | None) -> tuple[str | None, dict[str, str]]:
-    """A proxy's URL without its user information, and the headers that carry it."""
+    """A proxy's URL without its user information, and the headers that carry it.
+
+    Raises:
+        HttpError: it is no HTTP proxy.
+    """
     if proxy is None:
         return None, {}
-    bare, headers = split_userinfo(proxy, None)
+    try:
+        bare, headers = split_userinfo(proxy, None)
+        scheme, host = urlsplit(bare).scheme, urlsplit(bare).hostname
+    except HttpError:
+        scheme, host = "http", None
+    if scheme not in {"http", "https"} or not host:
+        raise HttpError(
+            f"the environment names a {scheme} proxy, which is not supported"
+            if host
+            else "the environment names a proxy whose URL cannot be read",
+            hint="name one as http://HOST:PORT in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY; write "
+            "/ ? # @ : in a login as %2F %3F %23 %40 %3A",
+        )
     secret = headers.get("Authorization")
     return bare, {} if secret is None else {"Proxy-Authorization": secret}
 
@@ -112,8 +129,9 @@ def _explain(error: Exception, where: str) -> HttpError:
             retryable=False,
         )
     if isinstance(error, aiohttp.ClientConnectorDNSError):
+        whose = where if error.host in where else f"the proxy {error.host}"
         return HttpConnectionError(
-            f"the host name of {where} is not known", hint="check the name", retryable=True
+            f"the host name of {whose} is not known", hint="check the name", retryable=True
         )
     if isinstance(error, aiohttp.InvalidURL):
         return HttpError(f"{where} is no valid URL")
@@ -128,7 +146,10 @@ def _words(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(
         error, aiohttp.ClientSSLError
     ):
-        return f"no connection ({error.os_error.strerror or 'refused'})"
+        number = error.os_error.errno
+        reason = os.strerror(number) if number else error.os_error.strerror or "refused"
+        by = isinstance(error, aiohttp.ClientProxyConnectionError)
+        return f"no connection{f' to the proxy {error.host}:{error.port}' if by else ''} ({reason})"
     closed = "the connection was closed before the answer was complete"
     meanings: list[tuple[type[Exception], str]] = [
         (aiohttp.ClientPayloadError, "the answer was cut off"),

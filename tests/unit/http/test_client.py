@@ -263,6 +263,25 @@ async def test_a_proxy_from_the_environment_is_used(server):
     assert "Authorization" not in request.headers
 
 
+@pytest.mark.parametrize(
+    ("proxy", "told"),
+    [
+        ("socks5://127.0.0.1:9", "names a socks5 proxy, which is not supported"),
+        ("http://me:se/cret@127.0.0.1:9", "names a proxy whose URL cannot be read"),
+        ("http://", "names a proxy whose URL cannot be read"),
+        ("http://me:secret@127.0.0.1:{port}", "no connection to the proxy 127.0.0.1:"),
+        ("http://me:secret@proxy.invalid:9", "the host name of the proxy proxy.invalid is"),
+    ],
+)
+async def test_a_proxy_that_does_not_work_is_named(proxy, told, unused_tcp_port):
+    environ = {"ALL_PROXY": proxy.format(port=unused_tcp_port)}
+    async with Http(retry=QUICK, environ=environ) as http:
+        with pytest.raises(HttpError) as caught:
+            await http.get_bytes("https://far.example/text", max_size=9)
+    assert told in caught.value.message
+    assert "cret" not in str(caught.value)
+
+
 def certificate(directory):
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])

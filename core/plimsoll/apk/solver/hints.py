@@ -42,7 +42,7 @@ def near_names(name: str, universe: Universe) -> str:
     known = list(universe.names())
     if not known:
         return "the repositories are empty; check their URLs and the architecture"
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.7)
+    near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.7)
     near = near or [n for n in known if n.startswith(name)][:3]
     near = near or _near_provided(name, universe)
     if near:
