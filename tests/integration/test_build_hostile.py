@@ -17,6 +17,7 @@ from plimsoll.apk.tarfmt import Type
 from plimsoll.apk.writer import PackageFile
 from plimsoll.arch import Arch
 from plimsoll.builder.engine import Engine, build_all
+from plimsoll.builder.node import FileConflictError
 from plimsoll.builder.settings import Settings
 from plimsoll.errors import Error
 
@@ -68,10 +69,13 @@ def repository(tmp_path):
 async def test_an_endless_index(repository, tmp_path):
     repository.add("app", {"a": "a"})
     async with served(endless) as url:
-        with pytest.raises(Error, match=r"limit|larger|more than"):
-            await tree_of(
-                tmp_path, configuration(url, repository.key_file, "app"), max_http=1 << 16
-            )
+        wanted = configuration(url, repository.key_file, "app")
+        with pytest.raises(Error, match=r"APKINDEX\.tar\.gz sends more than 65536 bytes") as error:
+            await tree_of(tmp_path, wanted, max_http=1 << 16)
+        assert "--max-http-response-size" in error.value.hint
+        # What could not be inflated anyway is not taken into memory, however much may be sent.
+        with pytest.raises(Error, match=f"sends more than {(1 << 20) + 4096} bytes"):
+            await tree_of(tmp_path, wanted, max_index=4096)
 
 
 async def test_an_endless_package(repository, tmp_path):
@@ -84,10 +88,13 @@ async def test_an_endless_package(repository, tmp_path):
         return web.FileResponse(root / request.path.lstrip("/"))
 
     async with served(handle) as url:
-        with pytest.raises(Error):
-            await tree_of(
-                tmp_path, configuration(url, repository.key_file, "app"), max_http=1 << 16
-            )
+        wanted = configuration(url, repository.key_file, "app")
+        size = next((root / "x86_64").glob("*.apk")).stat().st_size
+        with pytest.raises(Error, match=f"sends more than the {size} bytes that it must"):
+            await tree_of(tmp_path, wanted)
+        # An index that names a size of its own does not raise the limit.
+        with pytest.raises(Error, match=rf"app-1\.0-r0\.apk is said to have {size} bytes, over 99"):
+            await tree_of(tmp_path, wanted, max_http=99, max_index=1 << 20)
     assert not list(tmp_path.rglob("cache/*/tmp/*"))
 
 
@@ -101,7 +108,7 @@ async def test_a_package_of_another_size_than_its_index_says(repository, tmp_pat
         return web.FileResponse(root / request.path.lstrip("/"))
 
     async with served(handle) as url:
-        with pytest.raises(Error):
+        with pytest.raises(Error, match=r"app-1\.0-r0\.apk has \d+ bytes, not \d+"):
             await tree_of(tmp_path, configuration(url, repository.key_file, "app"))
 
 
@@ -112,15 +119,26 @@ async def test_links_of_one_package_under_files_of_another(repository, tmp_path)
     repository.add("one", {"srv": f"-> {outside}", "up": "-> ../../../../.."})
     repository.add("two", {"srv/evil": "evil"})
     repository.add("three", {"up/tmp/evil": "evil"})
+    repository.add("four", {"srv": "a file"})
     repository.write()
-    for other in ("two", "three"):
-        wanted = configuration(repository.root, repository.key_file, "one", other)
-        try:
-            names = await tree_of(tmp_path, wanted)
-        except Error:
-            continue
-        assert not any(name.startswith("/") or ".." in name.split("/") for name in names)
+
+    async def names(*packages):
+        wanted = configuration(repository.root, repository.key_file, *packages)
+        return set(await tree_of(tmp_path, wanted))
+
+    assert f"{outside}/evil".lstrip("/") in await names("one", "two")
+    assert "tmp/evil" in await names("one", "three")
     assert not list(outside.iterdir())
+    with pytest.raises(FileConflictError, match="/srv is a file in package four and a link to"):
+        await names("one", "four")
+
+
+async def test_links_in_a_circle_under_files_of_another(repository, tmp_path):
+    repository.add("one", {"a": "-> b", "b": "-> a"})
+    repository.add("two", {"a/x": "x"})
+    repository.write()
+    with pytest.raises(Error, match="links at /a lead in a circle"):
+        await tree_of(tmp_path, configuration(repository.root, repository.key_file, "one", "two"))
 
 
 async def test_nothing_of_a_package_is_written_under_its_own_name(repository, tmp_path):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _PIECE = 1 << 20
 #: A try that brought this much counts as progress, so that a long download over a bad line ends.
 _PROGRESS = 1 << 20
+_ANOTHER_SIZE = "the file is another one than what names its size knows, or was changed since"
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/(?:([0-9]{1,18})|\*)", re.ASCII)
 
 
@@ -192,12 +193,21 @@ class _Transfer:
         strong = self.etag is not None and not self.etag.startswith("W/")
         self._validator = self.etag if strong else self.last_modified
         length = response.content_length
-        if length is not None and length > self._max:
+        if length is None:
+            return
+        if self._expected is not None and length != self._expected:
+            raise HttpError(
+                f"{self._what} has {length} bytes, not {self._expected}", hint=_ANOTHER_SIZE
+            )
+        if length > self._max:
             raise TooLargeError(f"{self._what} has {length} bytes, over {self._max}")
-        if self._expected is not None and length is not None and length != self._expected:
-            raise HttpError(f"{self._what} has {length} bytes, not {self._expected}")
 
     def _check_room(self, more: int) -> None:
+        if self._expected is not None and self.received + more > self._expected:
+            raise HttpError(
+                f"{self._what} sends more than the {self._expected} bytes that it must have",
+                hint=_ANOTHER_SIZE,
+            )
         if self.received + more > self._max:
             raise TooLargeError(f"{self._what} sends more than {self._max} bytes")
 
