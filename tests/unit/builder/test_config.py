@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 
 from plimsoll import yaml12
 from plimsoll.api.accounts import Accounts, Group, User
-from plimsoll.api.image import ImageConfiguration
-from plimsoll.api.imagecontents import Contents
+from plimsoll.api.image import ImageConfiguration, Layering
+from plimsoll.api.image import Path as ImagePath
+from plimsoll.api.imagecontents import Certificates, Contents
 from plimsoll.api.imageprocess import Entrypoint, Healthcheck
 from plimsoll.builder.config import load_config, parse_config
 from plimsoll.builder.configerrors import ConfigError
@@ -210,6 +212,31 @@ def test_modes(written, mode):
 @pytest.mark.parametrize("name", ["SIGTERM", "TERM", "sigquit", "SIGRTMIN+3", "RTMAX-1", "15", 15])
 def test_signals(name):
     assert parse_config(f"stop-signal: {name}", "f").stop_signal == str(name)
+
+
+WORDS = st.sampled_from(["", "a", "0o9", "²", "http://[", "@ x", "a'b", "SIGRTMIN+", "9" * 5000])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | WORDS,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=4,
+)
+FIELDS = [
+    (section, name)
+    for section, model in (("", ImageConfiguration), ("contents", Contents),
+                           ("entrypoint", Entrypoint), ("healthcheck", Healthcheck),
+                           ("accounts", Accounts), ("paths", ImagePath), ("layering", Layering),
+                           ("certificates", Certificates))
+    for name in (info.alias or field for field, info in model.model_fields.items())
+]  # fmt: skip
+
+
+@given(st.sampled_from(FIELDS), VALUES)
+def test_any_value_of_any_field_is_read_or_refused(field, value):
+    section, name = field
+    inner = {"path": "/x", "type": "file", name: value} if section == "paths" else {name: value}
+    whole = {section: [inner] if section == "paths" else inner} if section else inner
+    with contextlib.suppress(Error):
+        parse_config(json.dumps(whole), "f.yaml")
 
 
 def test_every_mistake_is_told_at_once():
