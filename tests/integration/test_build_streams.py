@@ -101,6 +101,21 @@ def test_terminals_that_cannot_show_everything(desk):
     assert "Zoë 日本" in page.stdout.decode()
 
 
+def test_names_that_are_no_text(desk):
+    Path(os.fsdecode(b"\xff.yaml")).write_text(Path("image.yaml").read_text())
+    for arguments in (
+        ("build", b"\xff.yaml", "x:1", "a.tar"),
+        ("build", "image.yaml", "x:1", b"\xff.tar"),
+        ("lock", b"\xff.yaml"),
+        ("build", "image.yaml", "x:1", "a.tar", "--annotations", b"a:\xff"),
+        ("diff", b"\xff", "image.yaml"),
+    ):
+        done = run(*arguments)
+        assert done.returncode == 2
+        assert "\N{REPLACEMENT CHARACTER}" in done.stderr.decode()
+        assert b"is no UTF-8 text" in done.stderr
+
+
 def on_a_terminal(*arguments, **environment):
     """What a terminal gets as errors."""
     master, slave = os.openpty()

@@ -76,3 +76,53 @@ def test_near_commands_are_named():
     assert result.exit_code == 2
     assert "Did you mean 'build'" in result.output
     assert "Did you mean" not in CliRunner().invoke(cli, ["xyzzy"]).output
+
+
+LISTS = {"--arch", "--keyring-append -k", "--repository-append -r"}
+RESOLVE = LISTS | {"--build-repository-append -b", "--cache-dir", "--offline"}
+LIMITS = {
+    "--max-apkindex-decompressed-size", "--max-apk-control-size", "--max-apk-data-size",
+    "--max-http-response-size",
+}  # fmt: skip
+BUILD = RESOLVE | LIMITS | {
+    "--package-append -p", "--annotations", "--build-date", "--sbom", "--sbom-path",
+    "--sbom-formats", "--vcs", "--lockfile", "--include-paths", "--ignore-signatures",
+}  # fmt: skip
+TREE = {"--build-date", "--build-arch", "--sbom-path", "--package-append -p"} | LISTS - {"--arch"}
+#: What scripts that were written for apko say.
+FLAGS = {
+    "build": BUILD,
+    "publish": BUILD | {"--local", "--image-refs"},
+    "lock": RESOLVE | LIMITS | {"--output", "--include-paths", "--ignore-signatures"},
+    "show-config": RESOLVE - {"--arch"},
+    "show-packages": RESOLVE | {"--format"},
+    "dot": RESOLVE | {"--web", "--spanning-tree -S"},
+    "build-minirootfs": TREE,
+    "build-cpio": TREE | {"--build-repository-append -b"},
+    "clean": {"--cache-dir", "--dry-run"},
+    "login": {"--username -u", "--password -p", "--password-stdin"},
+    "version": {"--json"},
+    "install-keys": set(),
+}
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_flags_of_the_reference(name):
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    known = [{*option.opts, *option.secondary_opts} for option in command.params]
+    for flag in FLAGS[name] | {"--workdir -C", "--log-level"}:
+        assert any(set(flag.split()) <= names for names in known), flag
+
+
+def test_defaults_of_the_reference():
+    command = cli.get_command(click.Context(cli), "build")
+    assert command is not None
+    context = click.Context(command)
+    values = {option.name: option.get_default(context) for option in command.params}
+    assert values["vcs"] is values["sbom"] is True
+    assert values["offline"] is values["ignore_signatures"] is False
+    assert values["sbom_formats"] == ("spdx",)
+    assert [values[name.removeprefix("--").replace("-", "_")] for name in sorted(LIMITS)] == [
+        "10MiB", "16GiB", "300MiB", "8GiB",
+    ]  # fmt: skip

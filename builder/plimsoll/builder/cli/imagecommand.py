@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from plimsoll.builder.cli.goflags import GoFlags
-from plimsoll.errors import Error
+from plimsoll.errors import Error, visible
 
 _LEVEL = "plimsoll.log-level"
 
@@ -24,6 +24,15 @@ class ImageCommand(GoFlags):
         super().__init__(*arguments, **settings)
         workdir_option(self)
         log_level_option(self)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See ``click.Command.parse_args``; names go into documents, which are text."""
+        for arg in args:
+            try:
+                arg.encode()
+            except UnicodeEncodeError:
+                raise click.UsageError(f"{visible(arg)!r} is no UTF-8 text", ctx) from None
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """See ``click.Command.invoke``."""
