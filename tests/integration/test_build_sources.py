@@ -26,6 +26,8 @@ from plimsoll.apk.keys import SigningKey
 from plimsoll.arch import Arch
 from plimsoll.builder.discovery import DiscoveryError, discover_keys
 from plimsoll.builder.engine import Engine, build_all
+from plimsoll.builder.events import Events
+from plimsoll.builder.lock import Lock, locked_sources
 from plimsoll.builder.logins import Logins, LoginVariableError
 from plimsoll.builder.ocirepo import (
     INDEX_TYPE,
@@ -241,6 +243,40 @@ async def test_alpine_keys(repository, tmp_path):
         listing["release_branches"] = 7
         with pytest.raises(DiscoveryError, match="not Alpine's list"):
             await find(f"{base}/v3.22/main")
+
+
+async def test_the_image_of_a_lock_is_that_of_its_configuration(repository, tmp_path, monkeypatch):
+    """With a login in the URL, a tag, and a folder whose name has a blank."""
+    monkeypatch.chdir(tmp_path)
+    local = Repository(tmp_path / "my repo", repository.key)
+    local.add("lib", {"usr/lib/lib": "lib"})
+    local.write()
+    async with served(files(repository.root, f"me:{SECRET}")) as url:
+        contents = Contents(
+            repositories=[url.replace("http://", f"http://me:{SECRET}@"), "@t my repo"],
+            build_repositories=["./my repo"],
+            runtime_repositories=["./my repo"],
+            keyring=[str(repository.key_file)],
+            packages=["app", "lib@t"],
+        )
+        wanted = ImageConfiguration(contents=contents)
+        lock, image, _ = await build(tmp_path, wanted)
+        assert [r.name for r in lock.contents.build_repositories] == ["./my repo/x86_64"]
+        assert [r.name for r in lock.contents.repositories] == [f"{url}/x86_64", "my repo/x86_64"]
+        async with Engine(Settings(cache_dir=tmp_path / "other")) as engine:
+            locked = locked_sources(wanted, Lock.parse(lock.dump(), "lock"))
+            (again,) = await build_all(engine, locked, lock, [Arch.AMD64])
+    assert again.descriptor == image.descriptor
+
+
+async def test_a_tag_that_no_repository_has_is_told(repository, tmp_path):
+    told = []
+    wanted = config(str(repository.root), [repository.key_file])
+    contents = wanted.contents.model_copy(update={"packages": ["app@edge"]})
+    settings = Settings(cache_dir=tmp_path / "cache")
+    async with Engine(settings, Events(say=told.append)) as engine:
+        await engine.resolve(wanted.model_copy(update={"contents": contents}), [Arch.AMD64])
+    assert told == ["app@edge: no repository has the tag edge, so any may serve it"]
 
 
 async def test_logins_of_two_hosts_leak_nowhere(repository, tmp_path, monkeypatch, capfd):

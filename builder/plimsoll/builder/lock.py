@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from plimsoll.apk.index import SAFE_NAME, SAFE_VERSION, IndexFormatError, parse_checksum
+from plimsoll.builder.logins import Logins
+from plimsoll.builder.repository import parse_repository
 from plimsoll.errors import Error
 from plimsoll.oci.digest import is_digest
 
@@ -300,16 +302,14 @@ def locked_sources(config: ImageConfiguration, lock: Lock) -> ImageConfiguration
         "build_repositories": bases(locked.build_repositories),
         "runtime_repositories": bases(locked.runtime_repositories),
     }
-    known = {_plain(text) for name in more for text in getattr(contents, name)}
+    # Locks have no logins and no tags.
+    bare = Logins({}).strip
+    known = {parse_repository(bare(text))[0] for name in more for text in getattr(contents, name)}
     update = {
         name: [*getattr(contents, name), *(t for t in dict.fromkeys(texts) if t not in known)]
         for name, texts in more.items()
     }
     return config.model_copy(update={"contents": contents.model_copy(update=update)})
-
-
-def _plain(text: str) -> str:
-    return text.strip().rpartition(" ")[2].rstrip("/")
 
 
 def _unb64(text: str) -> bytes:

@@ -13,6 +13,7 @@ from plimsoll.builder.lock import (
     LockedSection,
     base64_checksum,
 )
+from plimsoll.builder.repository import parse_repository
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -59,14 +60,14 @@ def make_lock(  # noqa: PLR0913  (what a lock records)
         for candidate in resolution.packages
         if (arch.apk, candidate.name) not in present
     ]
-    build = {_plain(text) for text in config.contents.build_repositories}
-    runtime = config.contents.runtime_repositories
+    build = {parse_repository(text)[0] for text in config.contents.build_repositories}
+    runtime = [parse_repository(text)[0] for text in config.contents.runtime_repositories]
     return Lock(
         config=origin,
         contents=LockedContents(
             keyring=[LockedKey(name=k.location, url=k.location, content=k.pem) for k in keys],
             build_repositories=_locked((r.url for r in repositories if r.url in build), archs),
-            runtime_repositories=_locked(map(_plain, runtime), archs),
+            runtime_repositories=_locked(runtime, archs),
             repositories=_locked((r.url for r in repositories if r.url not in build), archs),
             baseimage=list(bases) or None,
             packages=packages,
@@ -113,7 +114,3 @@ def _locked(urls: Iterable[str], archs: Sequence[Arch]) -> list[LockedRepository
         for url in dict.fromkeys(urls)
         for arch in archs
     ]
-
-
-def _plain(text: str) -> str:
-    return text.strip().rpartition(" ")[2].rstrip("/")

@@ -153,6 +153,11 @@ class Repositories:
         for repository in result:
             if repository.lacks_key and not repository.url.startswith(("http:", "https:")):
                 raise no_key(repository.url)
+        tags = {repository.tag for repository in result}
+        for text in contents.packages:
+            _, at, tag = text.partition("@")
+            if at and tag not in tags:
+                self._say(f"{text}: no repository has the tag {tag}, so any may serve it")
         return result
 
     async def indexes(
