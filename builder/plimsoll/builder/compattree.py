@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, NoReturn
 
 from plimsoll.apk.tarfmt import Type
@@ -158,7 +159,7 @@ class CompatTree(Tree):
 
     def _add(self, number: int, installed: Installed, entry: FileEntry) -> None:
         path = self._placed(entry)
-        if not path:
+        if not path or entry in self._hidden(installed):
             return
         if entry.kind is Type.DIRECTORY:
             self._add_folder(number, path, entry)
@@ -176,6 +177,16 @@ class CompatTree(Tree):
             self._brought[entry.path] = number
         if node.kind is Type.HARDLINK:
             self._link(installed, node, entry)
+
+    @staticmethod
+    def _hidden(installed: Installed) -> list[FileEntry]:
+        """Dot files before all else, which are taken for control files."""
+        return list(
+            takewhile(
+                lambda e: e.path.startswith(".") and "/" not in e.path and e.type != "5",
+                installed.package.entries,
+            )
+        )
 
     def _link(self, installed: Installed, node: Node, entry: FileEntry) -> None:
         """A package's hard link has mode and time of the file that it is."""
@@ -230,7 +241,8 @@ class CompatTree(Tree):
         """
         entries = installed.package.entries
         folders = {entry.path for entry in entries if entry.kind is Type.DIRECTORY}
-        return {
+        hidden = {entry.path for entry in self._hidden(installed)}
+        return hidden | {
             entry.path
             for entry in entries
             if self._brought.get(entry.path, number) != number

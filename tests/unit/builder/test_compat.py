@@ -94,6 +94,12 @@ def test_files_that_two_packages_bring(make):
     assert image.listed["b"] == ["etc", "etc/link", "etc/mine"]
 
 
+def test_dot_files_at_the_start_are_taken_for_control_files(make):
+    image = make(("a", {".a": "1", ".d/x": "2", "etc/.x": "3"}), ("b", {"etc/y": "", ".z": "4"}))
+    assert not {".a", ".z"} & image.members.keys()
+    assert image.listed["a"] == [".d", ".d/x", "etc", "etc/.x"]
+
+
 def test_packages_without_an_origin_count_as_of_one(make):
     image = make(("a", {"x": "a"}, {"origin": ""}), ("b", {"x": "b"}, {"origin": ""}))
     assert image.read("x") == "b"
