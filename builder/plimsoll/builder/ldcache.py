@@ -34,7 +34,7 @@ _HWCAPS = "glibc-hwcaps"
 #: Marks an entry with a condition; the lower half is the number of its name.
 _CONDITION = 1 << 62
 _SYSTEM = ("lib", "usr/lib", "lib64", "usr/lib64")
-_LIBRARY = re.compile(r"(?:lib|ld-).*\.so.*")
+_LIBRARY = re.compile(r"(?:(?:lib|ld-).*\.so|ld(?:64)?\.so\.).*")
 _NOT_A_LIBRARY = re.compile(r".*(?:-gdb\.py|\.dpkg-(?:new|tmp)|\.debug)")
 _MAX_INCLUDES = 1000
 
