@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from apk_repository import Repository
+from handlers import served, served_folder
 from plimsoll.api.image import ImageConfiguration
 from plimsoll.api.imagecontents import Contents
 from plimsoll.apk.tarfmt import Type
@@ -22,19 +23,6 @@ from plimsoll.builder.settings import Settings
 from plimsoll.errors import Error
 
 pytestmark = pytest.mark.integration
-
-
-@contextlib.asynccontextmanager
-async def served(handler):
-    app = web.Application()
-    app.router.add_get("/{path:.*}", handler)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
 
 
 async def endless(request):
@@ -104,10 +92,7 @@ async def test_a_package_of_another_size_than_its_index_says(repository, tmp_pat
     package = next((root / "x86_64").glob("*.apk"))
     package.write_bytes(package.read_bytes() + b"\0" * 512)
 
-    async def handle(request):
-        return web.FileResponse(root / request.path.lstrip("/"))
-
-    async with served(handle) as url:
+    async with served_folder(root) as url:
         with pytest.raises(Error, match=r"app-1\.0-r0\.apk has \d+ bytes, not \d+"):
             await tree_of(tmp_path, configuration(url, repository.key_file, "app"))
 
