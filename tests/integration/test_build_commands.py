@@ -370,6 +370,23 @@ def test_sbom_of_images_that_exist(desk):
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
 
 
+def test_images_as_others_save_them(desk):
+    """Docker's documents alone, and with apko's index beside them; one image of several."""
+    whole, docker, apko = (desk.tmp / f"{name}.tar" for name in ("whole", "docker", "apko"))
+    desk.run("build", desk.config(), "x/demo:1", str(whole), "--arch", "amd64,arm64", "--no-sbom")
+    for target, left_out in ((docker, {"oci-layout", "index.json"}), (apko, {"oci-layout"})):
+        with tarfile.open(whole) as tar, tarfile.open(target, "w") as out:
+            for member in tar:
+                if member.name not in left_out:
+                    out.addfile(member, tar.extractfile(member))
+        for arch in ("amd64", "arm64"):
+            told = desk.run("diff", str(whole), str(target), "--arch", arch, "--exit-code")
+            assert "no difference" in told
+        with pytest.raises(Error, match="has no image for s390x"):
+            desk.run("diff", str(whole), str(target), "--arch", "s390x")
+        assert json.loads(desk.run("sbom", str(target), "--arch", "arm64"))["packages"]
+
+
 def _with_a_layer(image, target, files):
     """The image with one more layer, as a ``docker save`` file without OCI documents."""
     layer = io.BytesIO()

@@ -7,14 +7,14 @@ import json
 import tarfile
 import tempfile
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from plimsoll.arch import Arch
 from plimsoll.builder.store import storage_errors
 from plimsoll.errors import Error
-from plimsoll.oci.layout import Layout
+from plimsoll.oci.layout import REF_NAME, Layout
 from plimsoll.oci.model import (
     OCI_CONFIG,
     OCI_LAYER,
@@ -22,6 +22,7 @@ from plimsoll.oci.model import (
     Descriptor,
     Index,
     Manifest,
+    Platform,
     parse_manifest,
 )
 from plimsoll.oci.reference import Reference
@@ -106,8 +107,8 @@ async def open_image(
     """
     if local and await asyncio.to_thread(Path(name).exists):
         with ExitStack() as stack:
-            layout, top = await asyncio.to_thread(_local, Path(name), stack)
-            yield _of_layout(name, layout, top, arch)
+            layout = await asyncio.to_thread(_local, Path(name), stack)
+            yield _of_layout(name, layout, _top(name, layout, arch), arch)
         return
     if local and _is_file_name(name):
         raise ImageSourceError(
@@ -137,47 +138,69 @@ def _is_file_name(name: str) -> bool:
     return not has_host and name.endswith((".tar", ".json", ".gz", ".yaml", ".yml"))
 
 
-def _local(path: Path, stack: ExitStack) -> tuple[Layout, Descriptor]:
+def _local(path: Path, stack: ExitStack) -> Layout:
     if path.is_dir():
-        layout = Layout.open(path)
-        return layout, layout.resolve()
+        return Layout.open(path)
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="plimsoll-image-")))
     from plimsoll.builder.imagefile import unpack  # noqa: PLC0415  (which raises our errors)
 
     with storage_errors(f"reading {path}"):
         unpack(path, folder)
-    if not (folder / "index.json").exists() and (folder / "manifest.json").exists():
-        return _docker_archive(path, folder)
     if not (folder / "oci-layout").exists():
+        if (folder / "manifest.json").exists():
+            return _docker_archive(path, folder)
         raise ImageSourceError(
             f"{path} is a tar file without an image",
             hint="name one that 'plimsoll build' or 'docker save' wrote",
         )
-    layout = Layout.open(folder)
-    tops = {member.digest: member for member in layout.index.manifests}
+    return Layout.open(folder)
+
+
+def _top(name: str, layout: Layout, arch: Arch | None) -> Descriptor:
+    """What a layout is about: its only member, or, as apko writes it, the one for ``arch``."""
+    index = layout.index
+    tops = {member.digest: member for member in index.manifests}
+    if len(tops) > 1 and all(member.platform for member in tops.values()):
+        return _member(name, index, arch)
     if len(tops) != 1:
-        raise ImageSourceError(f"{path} holds {len(tops)} images", hint="give one image")
-    return layout, next(iter(tops.values()))
+        names = ", ".join(sorted(m.annotations.get(REF_NAME, m.digest) for m in tops.values()))
+        raise ImageSourceError(
+            f"{name} holds {len(tops)} images", hint=f"give one image; these are {names[:300]}"
+        )
+    return next(iter(tops.values()))
 
 
-def _docker_archive(path: Path, folder: Path) -> tuple[Layout, Descriptor]:
-    """The image of a ``docker save`` file without OCI documents, as a layout."""
+def _docker_archive(path: Path, folder: Path) -> Layout:
+    """The images of a ``docker save`` file without OCI documents, as a layout."""
+    layout = Layout.create(folder / ".layout")
     try:
-        (entry,) = json.loads(_document(folder, "manifest.json"))
-        config = _document(folder, entry["Config"])
-        files = [_inside(folder, name) for name in entry["Layers"]]
+        entries = json.loads(_document(folder, "manifest.json"))
+        layout.set_index([_docker_image(folder, layout, entry) for entry in entries])
     except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise ImageSourceError(
-            f"{path} holds no single image that can be read: {error!r}", hint="save one image alone"
+            f"{path} holds no image that can be read: {error!r}",
+            hint="save the image again, or copy it from its registry",
         ) from None
-    layout = Layout.create(folder / ".layout")
+    return layout
+
+
+def _docker_image(folder: Path, layout: Layout, entry: dict[str, Any]) -> Descriptor:
+    config = _document(folder, entry["Config"])
     layers = []
-    for file in files:
+    for name in entry["Layers"]:
+        file = _inside(folder, name)
         with file.open("rb") as opened:
             packed = opened.read(2) == b"\x1f\x8b"
         layers.append(layout.add_file(file, OCI_LAYER_GZIP if packed else OCI_LAYER))
     manifest = Manifest(config=layout.add_bytes(config, OCI_CONFIG), layers=tuple(layers))
-    return layout, layout.add_bytes(manifest.to_bytes(), manifest.media_type)
+    described = json.loads(config)
+    platform = Platform(
+        architecture=str(described.get("architecture", "unknown")),
+        os=str(described.get("os", "")),
+        variant=str(described.get("variant", "")),
+    )
+    top = layout.add_bytes(manifest.to_bytes(), manifest.media_type)
+    return replace(top, platform=platform)
 
 
 def _inside(folder: Path, name: str) -> Path:
