@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ class Layer:
         members: what the stream is a concatenation of.
         media_type: says how it is compressed.
         fresh: this process hashed the stream just now.
+        file: the stream, until it is moved to where it belongs.
     """
 
     diff_id: str
@@ -36,6 +38,7 @@ class Layer:
     members: tuple[Stored, ...]
     media_type: str = OCI_LAYER_GZIP
     fresh: bool = field(default=False, compare=False)
+    file: Path | None = field(default=None, compare=False)
 
     def chunks(self) -> Iterator[bytes]:
         """The compressed stream, compared with its digest at its end.
@@ -55,11 +58,20 @@ class Layer:
             raise CorruptEntryError(f"layer sha256:{self.digest}")
 
     def write_to(self, path: Path) -> None:
-        """Write the compressed stream to a file.
+        """Write the compressed stream to a file, or make it that file.
 
         Raises:
             CorruptEntryError: the cache does not hold what it held.
         """
+        if self.file is not None:
+            try:
+                self.file.replace(path)
+            except OSError as error:
+                # On another file system, and the second time, it is put together again.
+                if error.errno not in {errno.EXDEV, errno.ENOENT}:
+                    raise
+            else:
+                return
         with path.open("wb", buffering=0) as file:
             if self.fresh:
                 for member in self.members:

@@ -87,10 +87,13 @@ def finish(
     known = store.get_record("layers", key)
     if known is not None:
         return Layer(known[0], known[1], known[2], members, codec.media_type)
-    diff_id, digest = digests_alone(segments) if alone else digests(segments, codec)
+    # What is hashed is also wanted somewhere, and is at hand just now.
+    path = store.scratch() / "layer"
+    with storage_errors("writing a layer"), path.open("wb", buffering=0) as file:
+        diff_id, digest = digests_alone(segments, file) if alone else digests(segments, codec, file)
     size = sum(member.size for member in members)
     store.put_record("layers", key, [diff_id, digest, size])
-    return Layer(diff_id, digest, size, members, codec.media_type, fresh=True)
+    return Layer(diff_id, digest, size, members, codec.media_type, fresh=True, file=path)
 
 
 def _top(tree: Tree, codec: Codec) -> Segment:

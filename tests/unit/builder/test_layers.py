@@ -4,6 +4,8 @@ import gzip
 import hashlib
 import io
 import tarfile
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -152,3 +154,23 @@ def test_known_layers_are_not_read_again(packages, store):
         source = package.segment.packed.source
         source.with_name("aside").rename(source)
     contents(again[0])
+
+
+def test_a_layer_is_written_once_and_then_moved(packages, store, tmp_path):
+    (layer,) = make_layers(Tree(packages), [[0, 1]], store)
+    stream = b"".join(layer.chunks())
+    assert layer.file.read_bytes() == stream
+    layer.write_to(tmp_path / "first")
+    assert not layer.file.exists()
+    layer.write_to(tmp_path / "second")
+    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes() == stream
+
+
+def test_a_layer_is_put_together_again_on_another_file_system(packages, store, tmp_path):
+    elsewhere = Path("/dev/shm")
+    if not elsewhere.is_dir() or elsewhere.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is one file system only")
+    (layer,) = make_layers(Tree(packages), [[0, 1]], store)
+    with TemporaryDirectory(dir=elsewhere) as folder:
+        layer.write_to(Path(folder, "layer"))
+        assert Path(folder, "layer").read_bytes() == b"".join(layer.chunks())
