@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from plimsoll.builder.cli.imagecommand import ImageCommand
-from plimsoll.builder.cli.report import human
+from plimsoll.builder.cli.report import counted, human
 from plimsoll.builder.store import FORMAT, Store, default_cache_dir, storage_errors
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def verify(cache_dir: Path | None, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"intact": good, "removed": bad}))
     else:
-        click.echo(f"{good} packages are intact")
+        click.echo(f"{counted(good, 'package is', 'packages are')} intact")
         for name in bad:
             click.echo(f"removed {name}: it was damaged")
     if bad:
@@ -111,7 +111,7 @@ def prune(cache_dir: Path | None, older_than: int, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"removed": count, "bytes": freed}))
     else:
-        click.echo(f"removed {count} entries, {human(freed)}")
+        click.echo(f"removed {counted(count, 'entry', 'entries')}, {human(freed)}")
 
 
 @click.command(cls=ImageCommand)

@@ -32,6 +32,11 @@ def human(size: int) -> str:
     return f"{number:.2f} GB"
 
 
+def counted(count: int, one: str, many: str) -> str:
+    """``1 layer``, ``2 layers``."""
+    return f"{count} {one if count == 1 else many}"
+
+
 class Report:
     """Lines on standard error; on a terminal a bar beneath them while packages arrive.
 
@@ -88,11 +93,13 @@ class Report:
         with self._lock:
             self._close_bar()
         if self._fetched:
-            self.say(f"verified {self._fetched} new packages ({human(self._bytes)})")
+            number = counted(self._fetched, "new package", "new packages")
+            self.say(f"verified {number} ({human(self._bytes)})")
         for image in images:
-            layers = "1 layer" if len(image.layers) == 1 else f"{len(image.layers)} layers"
+            layers = counted(len(image.layers), "layer", "layers")
+            packages = counted(len(image.packages), "package", "packages")
             self.say(
-                f"{image.arch!s:8} {len(image.packages)} packages, {layers}, "
+                f"{image.arch!s:8} {packages}, {layers}, "
                 f"{human(image.size)}, {image.descriptor.digest}"
             )
 
