@@ -9,12 +9,20 @@ from plimsoll.api.meta import CANCEL, REQUESTED_AT
 from plimsoll.operator.sources import configuration
 from plimsoll.operator.state import Observed
 
+WISHES = {
+    "schedule": {"schedule": {"cron": "0 3 * * *", "jitter": "1h"}},
+    "variants": {"variants": [{"name": "dev", "packages": ["bash"]}]},
+    "tests": {"tests": [{"name": "version", "command": ["python3"], "archs": ["amd64"]}]},
+    "verify": {"verifyReproducible": True},
+    "scan": {"scan": {"databases": ["https://packages.example/security.json"]}},
+}
+
 
 class Operator(RuleBasedStateMachine):
-    @initialize(scheduled=st.booleans())
-    def begin(self, scheduled):
-        schedule = {"schedule": {"cron": "0 3 * * *", "jitter": "1h"}} if scheduled else {}
-        self.world = World(retention={"builds": 3}, **schedule)
+    @initialize(wishes=st.sets(st.sampled_from(sorted(WISHES))))
+    def begin(self, wishes):
+        spec = {key: value for wish in wishes for key, value in WISHES[wish].items()}
+        self.world = World(retention={"builds": 3}, **spec)
         self.counter = 0
         self.seen = {}
         self.was = None
@@ -48,6 +56,10 @@ class Operator(RuleBasedStateMachine):
     @rule(timeout=st.sampled_from(["10m", "20m"]))
     def edit_what_makes_no_difference(self, timeout):
         self.world.edit(job={"timeout": timeout})
+
+    @rule(names=st.lists(st.sampled_from(["dev", "fips", "debug"]), unique=True))
+    def edit_variants(self, names):
+        self.world.edit(variants=[{"name": name, "packages": ["bash"]} for name in names])
 
     @rule(suspend=st.booleans())
     def suspend(self, suspend):
@@ -108,6 +120,17 @@ class Operator(RuleBasedStateMachine):
         if world.condition("Ready")[0] != "True":
             moving = world.condition("Reconciling")[0] == "True"
             assert moving or world.condition("Stalled")[0] == "True"
+
+    @invariant()
+    def no_image_is_half_there(self):
+        """The images of all variants are those of one build."""
+        status = self.world.status
+        if status.image is None:
+            return
+        version = status.image.rpartition("-")[2]
+        for variant in status.variants:
+            assert variant.image.endswith(f"-{variant.name}-{version}")
+            assert {a.digest.rpartition("-")[2] for a in variant.architectures} == {version}
 
     @invariant()
     def numbers_only_grow_and_history_is_bounded(self):
