@@ -5,6 +5,7 @@ A target may raise ``plimsoll.errors.Error``, which says what is wrong, and noth
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from functools import partial
@@ -228,8 +229,12 @@ def vex(data: bytes) -> None:
 
 
 def keystore(data: bytes) -> None:
-    """Java's store of certificates."""
-    jks.add_certificates(data, [("name", b"der")], "x")
+    """Java's store of certificates, as it is and with a sound seal."""
+    salt = jks.PASSWORD.encode("utf-16-be") + b"Mighty Aphrodite"
+    sealed = data + hashlib.sha1(salt + data, usedforsecurity=False).digest()
+    more = [("name", b"der")]
+    _tolerant(lambda: jks.add_certificates(sealed, more, "x", in_order=True))
+    jks.add_certificates(data, more, "x")
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
