@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import io
 import tarfile
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
@@ -95,6 +96,27 @@ async def test_a_package_of_another_size_than_its_index_says(repository, tmp_pat
     async with served_folder(root) as url:
         with pytest.raises(Error, match=r"app-1\.0-r0\.apk has \d+ bytes, not \d+"):
             await tree_of(tmp_path, configuration(url, repository.key_file, "app"))
+
+
+@pytest.mark.parametrize(
+    ("lie", "words"),
+    [
+        ({"name": "sudo"}, "calls itself app-1.0-r0, its index calls it sudo-1.0-r0"),
+        ({"version": "9.0-r0"}, "calls itself app-1.0-r0, its index calls it app-9.0-r0"),
+        ({"checksum": b"0" * 20}, "app-1.0-r0.apk is not the package that its index names"),
+    ],
+)
+async def test_an_index_that_gives_a_package_another_name(repository, tmp_path, lie, words):
+    repository.add("app", {"a": "a"}, archs=("x86_64",))
+    (entry,) = repository.entries["x86_64"]
+    told = replace(entry, **lie)
+    repository.entries["x86_64"] = [told]
+    folder = repository.write() / "x86_64"
+    (folder / "app-1.0-r0.apk").rename(folder / f"{told.name}-{told.version}.apk")
+    wanted = configuration(repository.root, repository.key_file, told.name)
+    with pytest.raises(Error) as error:
+        await tree_of(tmp_path, wanted)
+    assert words in error.value.message
 
 
 async def test_links_of_one_package_under_files_of_another(repository, tmp_path):

@@ -137,6 +137,9 @@ def test_pax_sizes_are_believed_and_bounded():
     assert headers(pax(b"9 size=5\n") + body + bytes(1024))[0][1] == b"12345"
     with pytest.raises(TarError, match="cut short"):
         headers(pax(b"17 size=99999999\n") + body + bytes(1024))
+    for record in (b"11 size=-5\n", b"28 size=9999999999999999999\n", b"12 size=5 5\n"):
+        with pytest.raises(TarError, match="pax record size="):
+            headers(pax(record) + body + bytes(1024))
 
 
 @pytest.mark.parametrize(
