@@ -77,6 +77,9 @@ def test_several_architectures(world, one, other):
         chosen.append([by_key[p.name, p.version] for p in found[arch]])
         assert holds(world, chosen[-1])
     assert agree(world, *chosen)
+    turned = resolve_all(map(str, world), {a: repositories(archs[a]) for a in ("arm64", "amd64")})
+    assert list(turned) == ["arm64", "amd64"]
+    assert all(list(map(str, turned[arch])) == list(map(str, found[arch])) for arch in archs)
 
 
 def agree(world: list[Item], one: list[Pkg], other: list[Pkg]) -> bool:

@@ -79,7 +79,10 @@ def resolve_all(
         searched[place] = packages is None
         chosen.append(_search(request, [universe])[0] if packages is None else packages)
     if not _agree(request, chosen):
-        chosen = _search(request, universes)
+        # The order in which architectures are named must not decide what they agree on.
+        order = sorted(universes, key=lambda universe: universe.arch)
+        found = dict(zip(order, _search(request, order), strict=True))
+        chosen = [found[universe] for universe in universes]
         searched = [True] * len(universes)
     return {
         universe.arch: Resolution(universe.arch, request, packages, searched=was_searched)
