@@ -31,15 +31,19 @@ from plimsoll.api.steps import (
 from plimsoll.apk.index import IndexEntry
 from plimsoll.apk.keys import SigningKey
 from plimsoll.apk.writer import write_index
+from plimsoll.http import Http
 from plimsoll.kube.client import KubeClient
 from plimsoll.kube.config import KubeConfig
 from plimsoll.kube.paths import path
 from plimsoll.operator.carrier import Carrier
 from plimsoll.operator.controller import ImageBuildController
 from plimsoll.operator.faults import Faults
+from plimsoll.operator.follow import Follower, Inspector
 from plimsoll.operator.manager import Manager
 from plimsoll.operator.metrics import Metrics
+from plimsoll.operator.packagecontroller import PackageBuilder
 from plimsoll.operator.recorder import Recorder
+from plimsoll.operator.repositories import PackageRepoController
 from plimsoll.operator.settings import JobSettings
 from plimsoll.operator.slots import Slots
 from plimsoll.operator.workqueue import Key
@@ -484,23 +488,34 @@ class Mistaken:
         return await self.right.reconcile(key)
 
 
-async def test_a_mistake_of_the_operator_is_told(plane, team):
+@pytest.mark.parametrize(("kind", "name"), [("ImageBuild", "app"), ("PackageRepo", "base")])
+async def test_a_mistake_of_the_operator_is_told(plane, team, kind, name):
     config = KubeConfig.from_file(plane.kubeconfig_of("operator"))
-    metrics, key = Metrics(), Key("ImageBuild", team, "app")
+    metrics, key = Metrics(), Key(kind, team, name)
     settings = JobSettings(image="registry.example/plimsoll", builder_id="https://b/1")
 
-    async def shown(kind, status):
+    async def shown(aspect, status):
         async with asyncio.timeout(30):
             while True:
-                body = await kube.get(path("ImageBuild", team, "app"))
-                if condition(body, kind)["status"] == status:
+                body = await kube.get(path(kind, team, name))
+                if condition(body, aspect)["status"] == status:
                     return body
                 await asyncio.sleep(0.1)
 
-    async with KubeClient(config, agent="test") as kube:
+    async with (
+        KubeClient(config, agent="test") as kube,
+        Http(allow_private=False, trusted_hosts=frozenset({"127.0.0.1"})) as http,
+    ):
         recorder = Recorder(kube)
-        carrier = Carrier("ImageBuild", kube, recorder, Slots())
-        mistaken = Mistaken(ImageBuildController(kube, carrier, settings, metrics))
+        carrier = Carrier(kind, kube, recorder, Slots())
+        right = ImageBuildController(kube, carrier, settings, metrics)
+        if kind == "PackageRepo":
+            follower = Follower(kube, recorder, Inspector(http))
+            packages = PackageBuilder(kube, carrier, settings, metrics)
+            right = PackageRepoController(kube, follower, packages)
+            # As if it had been looked at before.
+            await right.reconcile(key)
+        mistaken = Mistaken(right)
         faults = Faults(kube, recorder)
         manager = Manager({key.kind: mistaken}, faults, metrics, workers=1, resync=600)
         working = asyncio.create_task(manager.run())
@@ -510,11 +525,13 @@ async def test_a_mistake_of_the_operator_is_told(plane, team):
         assert said["reason"] == "InternalError"
         assert "'NoneType' object is not iterable" in said["message"]
         assert "its log says where" in said["message"]
-        assert condition(body, "Ready")["status"] == "Unknown"
+        expected = "True" if kind == "PackageRepo" else "Unknown"
+        assert condition(body, "Ready")["status"] == expected
         assert body["status"]["observedGeneration"] == body["metadata"]["generation"]
         mistaken.mistake = None
         body = await shown("Stalled", "False")
-        assert condition(body, "Reconciling")["status"] == "True"
+        moving = "False" if kind == "PackageRepo" else "True"
+        assert condition(body, "Reconciling")["status"] == moving
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)
     assert "InternalError" in event_reasons(plane, team)
