@@ -1,4 +1,6 @@
+import hashlib
 import io
+import random
 import tarfile
 
 import pytest
@@ -222,3 +224,36 @@ def test_fractions_of_seconds_are_rounded():
         return entry.header.mtime
 
     assert [mtime(t) for t in (b"10", b"10.4999", b"10.5", b"10.")] == [10, 10, 11, 10]
+
+
+def odd_headers():
+    """Names, links, owners and times at the edges of what ustar holds."""
+    source = random.Random(3)
+
+    def text(length, letters="abcdefghij"):
+        return "".join(source.choice(letters) for _ in range(length))
+
+    for _ in range(600):
+        letters = source.choice(["abcdefghij"] * 3 + ["abcdefghijäß日🎉"])
+        lengths = [source.choice([1, 3, 10, 40, 60, 99, 100, 101, 120, 155]) for _ in range(6)]
+        kind = source.choice([*[Type.FILE] * 4, Type.DIRECTORY, Type.HARDLINK, Type.SYMLINK])
+        links = [text(source.choice([3, 50, 100, 101, 200])) for _ in range(2)]
+        linked = kind in {Type.HARDLINK, Type.SYMLINK}
+        marked = not linked and source.random() < 0.2
+        yield Header(
+            "/".join(text(length, letters) for length in lengths[: source.randint(1, 6)]),
+            kind,
+            mode=source.choice([0o644, 0o4755, 0o1777]),
+            uid=source.choice([0, 65532, 8**7 - 1, 8**7, 2**32 - 2]),
+            mtime=source.choice([0, 1_700_000_000, 8**11 - 1, 8**11]),
+            linkname="/".join(links[: source.randint(1, 2)]) if linked else "",
+            uname=source.choice(["", "root", text(32), text(33), "ü"]),
+            gname=source.choice(["", "root", "gr"]),
+            pax={"SCHILY.xattr.user.a": b"b", "SCHILY.xattr.x": b"y"} if marked else {},
+        )
+
+
+def test_headers_are_those_that_go_writes():
+    """The digest is of what ``archive/tar`` of Go 1.26 wrote of the same headers."""
+    written = b"".join(encode_header(header) for header in odd_headers())
+    assert hashlib.sha256(written).hexdigest()[:16] == "760f75a0375a2fe0"
