@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from plimsoll.oci.registry import Registry
 
 MAX_CONFIG = 16 << 20
+_MAX_IMAGES = 64
 #: Bytes of a layer, as it is sent and as it is inflated.
 MAX_LAYER = 64 << 30
 
@@ -175,8 +176,10 @@ def _docker_archive(path: Path, folder: Path) -> Layout:
     layout = Layout.create(folder / ".layout")
     try:
         entries = json.loads(_document(folder, "manifest.json"))
+        if len(entries) > _MAX_IMAGES:
+            raise ValueError(f"it names {len(entries)} images")  # noqa: TRY301  (as all others)
         layout.set_index([_docker_image(folder, layout, entry) for entry in entries])
-    except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OSError, RecursionError) as error:
         raise ImageSourceError(
             f"{path} holds no image that can be read: {error!r}",
             hint="save the image again, or copy it from its registry",

@@ -62,7 +62,7 @@ def test_bombs(tmp_path, monkeypatch):
             unpack(tmp_path / "image.tar", tmp_path / str(len(members)))
 
 
-def docker_archive(**changes: object) -> bytes:
+def docker_archive(images: int = 1, **changes: object) -> bytes:
     """What ``docker save`` wrote, with one layer twice."""
     layer = tar(file("a"))
     entry = {"Config": "c.json", "Layers": ["1/layer.tar", "2/layer.tar"], **changes}
@@ -70,7 +70,8 @@ def docker_archive(**changes: object) -> bytes:
         file("1/layer.tar", layer),
         node("2/layer.tar", Type.SYMLINK, linkname="../1/layer.tar"),
         file("c.json", b'{"os":"linux","architecture":"amd64"}'),
-        file("manifest.json", json.dumps([entry]).encode()),
+        file("list.json", b"[]"),
+        file("manifest.json", json.dumps([entry] * images).encode()),
     )
 
 
@@ -114,9 +115,11 @@ def test_what_is_cut_short(pack, tmp_path):
         {"Layers": ["/etc/passwd"]},
         {"Layers": ["missing"]},
         {"Layers": "x"},
+        {"Config": "list.json"},
+        {"images": 65},
     ],
 )
 async def test_what_names_files_that_are_not_in_it(changes, tmp_path):
     (tmp_path / "image.tar").write_bytes(docker_archive(**changes))
-    with pytest.raises(ImageSourceError, match="holds no single image that can be read"):
+    with pytest.raises(ImageSourceError, match="holds no image that can be read"):
         await layers_in(tmp_path / "image.tar")
