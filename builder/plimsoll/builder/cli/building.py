@@ -129,11 +129,12 @@ async def _publish(
 
         async def once() -> tuple[list[ArchImage], bytes]:
             images, index = await _images(engine, inputs, report, name)
+            report.built(images)
+            report.say(f"pushing to {', '.join(dict.fromkeys(r.registry for r in references))}")
             await push_all(registry, references, images, index, engine.store)
             return images, index
 
         images, index = await engine.repairing(once)
-    report.built(images)
     digest = digest_of(index)
     if options["sbom"] and options["sbom_path"]:
         document = index_document(images, name, digest)
