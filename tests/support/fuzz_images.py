@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import posixpath
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ from plimsoll.builder import ldcache, ocibase, rootfs, sysusers
 from plimsoll.builder.accounts import add_accounts, run_as
 from plimsoll.builder.basefiles import packages_of
 from plimsoll.builder.certificates import add_certificates
+from plimsoll.builder.compatcompose import compose_compat
+from plimsoll.builder.compose import Recipe
 from plimsoll.builder.config import parse_config
 from plimsoll.builder.discovery import _name, _pem
 from plimsoll.builder.imagefile import unpack
@@ -155,6 +158,15 @@ def applied_configuration(data: bytes) -> None:
         assert node.kind is not None
 
 
+def compat_configuration(data: bytes) -> None:
+    """An image configuration, applied as the reference applies it."""
+    config = parse_config(data.decode(errors="replace"), "image.yaml")
+    tree = compose_compat(Recipe(Arch.AMD64, config, [], {}, compat=True), 0, 0)
+    for path in tree.nodes:
+        assert path == posixpath.normpath(path)
+        assert not path.startswith(("/", ".."))
+
+
 def public_key(data: bytes) -> None:
     """A key file, and a key as a publisher announces it."""
     try:
@@ -170,7 +182,8 @@ def public_key(data: bytes) -> None:
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__.replace("_", "-"): target
     for target in (
-        applied_configuration, base_configuration, base_image, declared_accounts, elf, image_file,
+        applied_configuration, base_configuration, base_image, compat_configuration,
+        declared_accounts, elf, image_file,
         layer_tar, loader_cache, public_key, tar_again,
     )
 }  # fmt: skip
