@@ -218,7 +218,8 @@ async def test_two_builds_at_once_fetch_each_file_once(world):
     sent = []
 
     async def handler(request):
-        await asyncio.sleep(0.05)
+        # Long enough that all builds ask for packages before the first one has one.
+        await asyncio.sleep(1.5 if request.path.endswith(".apk") else 0.05)
         if request.headers.get("If-None-Match") == '"1"':
             return web.Response(status=304)
         sent.append(request.path)

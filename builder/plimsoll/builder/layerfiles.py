@@ -40,7 +40,7 @@ BROKEN: tuple[type[Exception], ...] = (
 _UNREADABLE: tuple[type[Exception], ...] = (TarError, OSError, *BROKEN)
 _MAX_KEPT = 1 << 30
 _MAX_FILES = 2_000_000
-#: Characters in the names and link targets of all files together.
+#: Characters in the names of all files and their directories, and in link targets.
 _MAX_NAMES = 128 << 20
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
@@ -94,6 +94,7 @@ class LayerFiles:
     _layers: int = 0
     _kept: int = 0
     _named: int = 0
+    _folders: set[str] = field(default_factory=set)
 
     def add(self, file: IO[bytes], digest: str) -> None:
         """Lay one layer over what is known. Blocks.
@@ -111,7 +112,7 @@ class LayerFiles:
         try:
             for entry in reader:
                 inflated += entry.header.size
-                self._named += len(entry.header.name) + len(entry.header.linkname)
+                self._named += len(entry.header.linkname)
                 if (
                     inflated > MAX_LAYER
                     or len(self.files) + len(layer.gone) + len(layer.opaque) > _MAX_FILES
@@ -136,6 +137,7 @@ class LayerFiles:
         path = plain_path(header.name)
         if not path or layer.marks(path):
             return
+        self._describe(path)
         layer.paths.add(path)
         self.contents.pop(path, None)
         if header.type is Type.FILE:
@@ -154,6 +156,13 @@ class LayerFiles:
             kind = _KINDS[header.type]
             device = f"{header.devmajor}:{header.devminor}" if kind == "device" else ""
             self.files[path] = self._view(header, offset, device)
+
+    def _describe(self, path: str) -> None:
+        """Count a path, and those of directories that only follow from it."""
+        self._named += len(path)
+        while (path := path.rpartition("/")[0]) and path not in self._folders:
+            self._folders.add(path)
+            self._named += len(path)
 
     def _read(self, entry: Entry, path: str) -> tuple[str, str]:
         sha256, sha1 = hashlib.sha256(), hashlib.sha1(usedforsecurity=False)

@@ -203,17 +203,22 @@ class Tree:
             self.packages[node.package].altered[node.entry.start] = None
 
     def _parents(self, path: str) -> None:
-        parent = posixpath.dirname(path)
-        if not parent:
-            return
-        node = self.nodes.get(parent)
-        if node is None:
-            self._parents(parent)
-            self.nodes[parent] = Node(parent, Type.DIRECTORY, 0o755)
-        elif node.kind is not Type.DIRECTORY:
+        missing, node = self._above(path)
+        if node is not None and node.kind is not Type.DIRECTORY:
             raise TreeError(
-                f"/{path} cannot be: /{parent} is {described(node)}", hint="choose another path"
+                f"/{path} cannot be: /{node.path} is {described(node)}", hint="choose another path"
             )
+        for parent in reversed(missing):
+            self.nodes[parent] = Node(parent, Type.DIRECTORY, 0o755)
+
+    def _above(self, path: str) -> tuple[list[str], Node | None]:
+        """The directories that a path lacks, deepest first, and what is there above them."""
+        missing = []
+        parent = posixpath.dirname(path)
+        while parent and (node := self.nodes.get(parent)) is None:
+            missing.append(parent)
+            parent = posixpath.dirname(parent)
+        return missing, node if parent else None
 
     # -- packages -----------------------------------------------------------------------------
 
@@ -305,7 +310,9 @@ class Tree:
             try:
                 self._parents(path)
             except TreeError:
-                parent, node = self.nodes[posixpath.dirname(path)], self.nodes[path]
+                parent, node = self._above(path)[1], self.nodes[path]
+                if parent is None:
+                    raise
                 old = self.packages[parent.package].package.info.name
                 new = self.packages[node.package].package.info.name
                 raise FileConflictError(

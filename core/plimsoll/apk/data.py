@@ -225,6 +225,7 @@ class DataReader:
             if above is not None or parent in self._parents:
                 break
             self._parents.add(parent)
+            self._described += len(parent)
 
     def _expected(self, header: Header) -> bytes | None:
         value = header.pax.get(CHECKSUM)

@@ -212,6 +212,10 @@ def test_attributes_that_fill_the_memory():
     names = tar(*(file(f"{folder}/{n}") for n in range(9_000)))
     with pytest.raises(UnsafeEntryError, match="names and attributes of more than 33554432 bytes"):
         read(apk(names))
+    # Directories that nothing names are made all the same, and each has a long name, too.
+    deep = tar(*(file(f"{n}/" + "a/" * 1500 + "x") for n in range(20)))
+    with pytest.raises(UnsafeEntryError, match="names and attributes of more than 33554432 bytes"):
+        read(apk(deep))
 
 
 def test_memory_stays_small(tmp_path):

@@ -85,7 +85,8 @@ def test_bombs(monkeypatch):
     many = tar(*(file(str(n)) for n in range(200)))
     markers = tar(*(file(f".wh.{n}") for n in range(200)))
     named = tar(*(file(f"{n:04000}") for n in range(5)))
-    for data in (big, many, markers, named):
+    deep = tar(*(file(f"{n}/" + "a/" * 60 + "x") for n in range(5)))
+    for data in (big, many, markers, named, deep):
         for layer in (data, gzip.compress(data), zstandard.compress(data)):
             with pytest.raises(ImageSourceError, match="holds too much"):
                 files_of(layer)

@@ -95,6 +95,13 @@ def test_files_go_behind_links_to_directories(packages, order):
     assert tree.content(tree.resolve("/usr/sbin/tool")) == b"t"
 
 
+def test_a_path_of_many_parts(packages):
+    tree = Tree(packages(("one", {"a/" * 1500 + "x": "x"}, {})))
+    assert len(tree.nodes) == 1501
+    tree.write("b/" * 5000 + "x", b"x")
+    assert len(tree.nodes) == 6502
+
+
 def test_links_in_a_circle(packages):
     tree = Tree(packages(("a", {"x": "-> y", "y": "-> x", "up": "-> ../../../etc"}, {})))
     with pytest.raises(TreeError, match="circle"):
