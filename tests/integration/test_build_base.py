@@ -202,11 +202,11 @@ Z:Q1nQYrr/8XuouaEhXExRSFE01QnZE=
 """
 
 
-def others_image(folder):
+def others_image(folder, database=OLD):
     """A small image as others build them: its database in /lib, layers of two kinds, a whiteout."""
     layout = Layout.create(folder)
     below = {
-        "lib/apk/db/installed": OLD.encode(),
+        "lib/apk/db/installed": database.encode(),
         "lib/apk/db/triggers": b"",
         "lib/libx.so": b"lib",
         "etc/apk/repositories": b"https://old.example/main\n",
@@ -327,10 +327,33 @@ def test_a_new_base_is_a_new_image(world):
     assert config["config"]["Cmd"] == ["--new"]
 
 
-def test_versions_of_the_base_stay(world):
-    world.on_base("newer")
-    with pytest.raises(Exception, match=r"lib"):
+@pytest.mark.parametrize("wanted", ["newer", "lib=2.0-r0"])
+def test_versions_of_the_base_stay(world, wanted):
+    world.on_base(wanted)
+    with pytest.raises(UnsatisfiableError, match=r"there is only lib-1\.0-r0") as caught:
         world.build("out")
+    assert "the base image holds lib-1.0-r0, and what it holds stays" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        # No version of APK's, but what is there is there.
+        ("V:1.0-r0", "V:1.0p2-r0", ""),
+        # A repository has a package of that name and version without this conflict.
+        ("p:so", "D:!app\np:so", r"lib-1\.0-r0 refuses app"),
+        ("p:so", "D:gone\np:so", "needs gone"),
+    ],
+)
+def test_what_the_base_says_of_its_packages_counts(world, old, new, words):
+    shutil.rmtree(world.folder)
+    others_image(world.folder, OLD.replace(old, new))
+    world.on_base()
+    if not words:
+        world.build("out", "--arch", "amd64")
+        return
+    with pytest.raises(UnsatisfiableError, match=words):
+        world.build("out", "--arch", "amd64")
 
 
 def test_files_of_the_base_are_defended(world):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
+    from plimsoll.apk.records import IndexEntry
     from plimsoll.apk.solver import Resolution
     from plimsoll.apk.version import Version
     from plimsoll.arch import Arch
@@ -27,7 +28,7 @@ def resolve_on(
 ) -> dict[Arch, Resolution]:
     """Choose the packages of all architectures together.
 
-    The packages of base images take part, each asked for at the version that it has.
+    The packages of base images take part: each is asked for, and no repository has another.
 
     Args:
         bases: architecture → its base image; empty if there is none.
@@ -39,27 +40,64 @@ def resolve_on(
         UnsatisfiableError: there is no solution, and why.
         Error: as for ``resolve_all``.
     """
-    requests = {
-        arch: [*world, *(f"{p.info.name}={p.info.version}" for p in bases[arch].packages)]
-        if arch in bases
-        else list(world)
-        for arch in indexes
+    held = {
+        arch: {p.info.name: p.info.version for p in base.packages} for arch, base in bases.items()
     }
+    requests = {arch: [*world, *held.get(arch, ())] for arch in indexes}
     joint = {
-        arch: [_index(bases[arch]), *own] if arch in bases else own for arch, own in indexes.items()
+        arch: _on_top(bases[arch], held[arch].keys(), own) if arch in bases else own
+        for arch, own in indexes.items()
     }
-    if len({frozenset(request) for request in requests.values()}) > 1:
-        brought = {p.info.name for base in bases.values() for p in base.packages}
-        return _apart(requests, joint, brought)
-    request = next(iter(requests.values()), list(world))
-    solved = resolve_all(request, {arch.apk: own for arch, own in joint.items()}, exact=exact)
+    try:
+        if len({frozenset(own.items()) for own in held.values()}) > 1:
+            return _apart(requests, joint, {name for own in held.values() for name in own})
+        request = next(iter(requests.values()), list(world))
+        solved = resolve_all(request, {arch.apk: own for arch, own in joint.items()}, exact=exact)
+    except UnsatisfiableError as error:
+        shown = {f"{name}-{version}" for own in held.values() for name, version in own.items()}
+        if involved := [text for text in sorted(shown) if text in error.message]:
+            error.hint = (
+                f"the base image holds {', '.join(involved)}, and what it holds stays: ask for "
+                "what goes with it, or take another base image"
+            )
+        raise
     return {arch: solved[arch.apk] for arch in indexes}
 
 
-def _index(base: Base) -> RepositoryIndex:
-    return RepositoryIndex(
-        base.name, Index.from_entries(base.entries, source=f"base image {base.name}")
-    )
+def _on_top(
+    base: Base, held: AbstractSet[str], repositories: Sequence[RepositoryIndex]
+) -> list[RepositoryIndex]:
+    """The repositories, without what the base image holds, behind the base image."""
+    index = Index.from_entries(base.entries, source=f"base image {base.name}")
+    rest = (RepositoryIndex(r.url, _Rest(r.index, held), r.tag) for r in repositories)
+    return [RepositoryIndex(base.name, index), *rest]
+
+
+class _Rest(Index):
+    """An index without some packages: a base image holds others of these names."""
+
+    def __init__(self, index: Index, held: AbstractSet[str]) -> None:
+        super().__init__(b"", source=index.source, description=index.description)
+        self._index = index
+        self._held = held
+
+    def names(self) -> list[str]:
+        return [name for name in self._index.names() if name not in self._held]
+
+    def named(self, name: str) -> list[IndexEntry]:
+        return [] if name in self._held else self._index.named(name)
+
+    def providers(self, name: str) -> list[IndexEntry]:
+        return self._others(self._index.providers(name))
+
+    def provided_names(self) -> list[str]:
+        return self._index.provided_names()
+
+    def conditional_on(self, name: str) -> list[IndexEntry]:
+        return self._others(self._index.conditional_on(name))
+
+    def _others(self, entries: list[IndexEntry]) -> list[IndexEntry]:
+        return [entry for entry in entries if entry.name not in self._held]
 
 
 def _apart(
