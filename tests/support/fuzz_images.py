@@ -164,7 +164,7 @@ def compat_configuration(data: bytes) -> None:
     tree = compose_compat(Recipe(Arch.AMD64, config, [], {}, compat=True), 0, 0)
     for path in tree.nodes:
         assert path == posixpath.normpath(path)
-        assert not path.startswith(("/", ".."))
+        assert ".." not in path.split("/")
 
 
 def public_key(data: bytes) -> None:
