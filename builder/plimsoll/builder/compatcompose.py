@@ -11,7 +11,7 @@ from plimsoll.builder.accounts import AccountError
 from plimsoll.builder.compatcertificates import add_certificates, add_checksums, add_runtime_keys
 from plimsoll.builder.compatloader import add_compat_loader_cache
 from plimsoll.builder.compattree import CompatTree
-from plimsoll.builder.node import TreeError
+from plimsoll.builder.node import Node, TreeError
 from plimsoll.builder.ociimage import fixed_time
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from plimsoll.api.image import ImageConfiguration, Path
     from plimsoll.api.imageprocess import Entrypoint
     from plimsoll.builder.compose import Recipe
-    from plimsoll.builder.node import Node
 
 _FIRST = (
     "etc/apk/arch",
@@ -203,7 +202,9 @@ def _change(tree: CompatTree, item: Path) -> None:
     owner = None
     if item.uid is not None or item.gid is not None:
         owner = (item.uid or 0, item.gid or 0)
-    node = tree.resolve(item.path)
+    real = tree.real(item.path, last=True)
+    # The root itself is in no layer.
+    node = tree.nodes.get(real) if real else Node("", Type.DIRECTORY, 0o755)
     if node is None:
         if item.type == "symlink":
             # The reference cannot make such a link at all.

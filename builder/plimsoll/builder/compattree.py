@@ -123,6 +123,8 @@ class CompatTree(Tree):
     def hardlink(self, path: str, source: Node) -> Node:
         """Give a file one more name; what happens to one name happens to all."""
         real = self.real(path)
+        if not real:
+            raise TreeError("/ is a directory, not a place for a file", hint="choose another path")
         self._leave(real)
         entry = source.entry
         if entry is not None:
@@ -145,7 +147,8 @@ class CompatTree(Tree):
             twin.mtime = when
 
     def _twins(self, node: Node) -> list[Node]:
-        return [self.nodes[path] for path in self._names.get(node.path, {node.path})]
+        names = self._names.get(node.path)
+        return [self.nodes[path] for path in names] if names else [node]
 
     def _leave(self, path: str) -> None:
         self._names.pop(path, set()).discard(path)

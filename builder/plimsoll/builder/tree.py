@@ -187,8 +187,8 @@ class Tree:
 
     def _put(self, node: Node) -> Node:
         existing = self.nodes.get(node.path)
-        if existing is not None:
-            if existing.kind is Type.DIRECTORY:
+        if existing is not None or not node.path:
+            if existing is None or existing.kind is Type.DIRECTORY:
                 raise TreeError(
                     f"/{node.path} is a directory, not a place for {described(node)}",
                     hint="choose another path",

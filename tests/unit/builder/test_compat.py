@@ -250,12 +250,24 @@ def test_recursive_and_omitted_permissions(make):
     assert [(found[path].mode, found[path].uid) for path in changed] == [(0, 9)] * 5
 
 
+def test_the_root(make):
+    paths = [{"path": "/", "type": "permissions", "permissions": 0o700, "recursive": True}]
+    found = make(("a", {"x": "1"}), paths=paths).members
+    assert [found[path].mode for path in ("x", "etc", "tmp")] == [0o700] * 3
+    paths = [{"path": "/", "type": "empty-file", "permissions": 0o700}]
+    with pytest.raises(TreeError, match="/ is a directory"):
+        make(paths=paths, compat=False)
+
+
 @pytest.mark.parametrize(
     ("item", "message"),
     [
         ({"path": "x", "type": "permissions"}, "nothing at this path"),
         ({"path": "x", "type": "hardlink", "source": "/none"}, "no file of the image"),
         ({"path": "etc", "type": "symlink", "source": "/none"}, "already there"),
+        ({"path": "/", "type": "symlink", "source": "/none"}, "/ is a directory"),
+        ({"path": "/x/..", "type": "hardlink", "source": "/a"}, "/ is a directory"),
+        ({"path": "/", "type": "empty-file"}, "/ is a directory"),
         ({"path": "a/b", "type": "directory"}, "/a is no directory"),
     ],
 )
