@@ -62,6 +62,16 @@ class Circumstances:
     processors: int
     clock: str = ""
 
+    def __str__(self) -> str:
+        processors = {0: "all processors", 1: "one processor"}
+        parts = [
+            f"time zone {self.zone}",
+            f"locale {self.locale}",
+            f"umask {self.umask:03o}",
+            processors.get(self.processors, f"{self.processors} processors"),
+        ]
+        return ", ".join([*parts, *([f"clock {self.clock}"] if self.clock else ())])
+
 
 UNLIKE = (
     Circumstances("UTC", "C", 0o022, 0, 0),

@@ -17,8 +17,8 @@ from plimsoll.builder.cli.report import Report
 
 @click.command("verify-image-reproducible", cls=ImageCommand)
 @click.argument("config", type=click.Path(path_type=Path))
-@config_options
 @build_options
+@config_options
 def verify_image_reproducible(config: Path, **options: Any) -> None:
     """Build the image that CONFIG describes twice, and fail unless every byte is the same.
 
