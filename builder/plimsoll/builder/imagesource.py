@@ -180,8 +180,9 @@ def _docker_archive(path: Path, folder: Path) -> Layout:
             raise ValueError(f"it names {len(entries)} images")  # noqa: TRY301  (as all others)
         layout.set_index([_docker_image(folder, layout, entry) for entry in entries])
     except (ValueError, LookupError, TypeError, AttributeError, OSError, RecursionError) as error:
+        why = error if isinstance(error, ValueError) else "a document in it has another form"
         raise ImageSourceError(
-            f"{path} holds no image that can be read: {error!r}",
+            f"{path} holds no image that can be read: {why}",
             hint="save the image again, or copy it from its registry",
         ) from None
     return layout
@@ -209,9 +210,9 @@ def _docker_image(folder: Path, layout: Layout, entry: dict[str, Any]) -> Descri
 def _inside(folder: Path, name: str) -> Path:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
-        raise ValueError(name)
+        raise ValueError(f"it names {name}, which is outside of it")
     if not (folder / path).is_file():
-        raise ValueError(f"{name} is missing")
+        raise ValueError(f"it names {name}, which is not in it")
     return folder / path
 
 

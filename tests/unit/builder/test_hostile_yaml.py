@@ -9,8 +9,7 @@ import pytest
 from plimsoll import yaml12
 
 _DOUBLING = "\n".join(
-    ["a0: &a0 {}"]
-    + [f"a{n}: &a{n}\n  <<: [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    ["a0: &a0 {}"] + [f"a{n}: &a{n}\n  <<: [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
 )
 
 

@@ -121,7 +121,7 @@ def test_a_language_that_is_not_there_refuses(language):
 # --- bounds ---------------------------------------------------------------------------------------
 
 
-def python(code, seconds=10.0):
+def python(code, seconds=60.0):
     return run([sys.executable, "-I", "-S", "-c", code], b"given", seconds)
 
 
