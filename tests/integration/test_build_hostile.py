@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gzip
 import io
@@ -12,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from apk_repository import Repository
+from command import run
 from handlers import served, served_folder
 from plimsoll.api.image import ImageConfiguration
 from plimsoll.api.imagecontents import Contents
@@ -186,3 +188,26 @@ async def test_owners_special_bits_and_attributes_stay(repository, tmp_path):
     assert (mail.mode, mail.uid, mail.gid) == (0o3775, 8, 12)
     assert (ping.mode, ping.uid, ping.gid) == (0o4755, 3, 4)
     assert any(key.endswith("security.capability") for key in ping.pax_headers)
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("--max-apkindex-decompressed-size", "APKINDEX.tar.gz inflates to more than 100 bytes"),
+        ("--max-apk-control-size", "app-1.0-r0.apk inflates to more than 100 bytes"),
+        ("--max-apk-data-size", "app-1.0-r0.apk inflates to more than 100 bytes"),
+        ("--max-http-response-size", "bytes, over 100"),
+    ],
+)
+async def test_every_limit_is_a_flag(repository, tmp_path, flag, words):
+    repository.add("app", {"a": "a" * 5000})
+    async with served_folder(repository.write()) as url:
+        (tmp_path / "image.yaml").write_text(
+            f"contents: {{repositories: ['{url}'], keyring: ['{repository.key_file}'], "
+            "packages: [app]}\narchs: [amd64]\n"
+        )
+        command = ("build", "image.yaml", "x:1", "out.tar", flag, "100")
+        done = await asyncio.to_thread(run, tmp_path / "cache", *command, status=1, cwd=tmp_path)
+    assert words in done.stderr
+    assert flag in done.stderr[done.stderr.index("hint:") :]
+    assert not (tmp_path / "out.tar").exists()

@@ -68,7 +68,8 @@ class Inflater:
             if self._left < 0:
                 raise GzipError(
                     f"{self._what} inflates to more than {self._limit} bytes",
-                    hint="raise the limit if a file of this size is expected",
+                    hint="if so much is expected, raise the limit: --max-apk-data-size, "
+                    "--max-apk-control-size or --max-apkindex-decompressed-size",
                 )
             if not chunk:
                 return

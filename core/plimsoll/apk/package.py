@@ -243,7 +243,9 @@ class _Scanner:
             sha256.update(view)
             size += used
             if size > 2 * limit:
-                raise GzipError(f"{name} is larger than {limit} bytes", hint="raise the limit")
+                raise GzipError(
+                    f"{name} is larger than {limit} bytes", hint="raise --max-apk-control-size"
+                )
         self._offset += size
         return b"".join(out), Section(start, start + size, sha1.digest(), sha256.digest())
 
