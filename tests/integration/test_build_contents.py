@@ -182,7 +182,7 @@ def check(files: dict[str, tuple], certificate_text: str, der: bytes) -> None:
     assert own["opt/tree/link"] == (0o777, 0, 0)
     assert own["opt/tree/new"] == (0o1777, 0, 0)
     assert (files["opt/same"][1], files["opt/same"][4]) == (0o644, b"b")
-    assert files["opt/copy"][:5] == (tarfile.REGTYPE, 0o600, 0, 5, b"app")
+    assert files["opt/copy"] == (tarfile.REGTYPE, 0o600, 0, 5, b"app", xattrs)
     assert files["etc/inline"][:5] == (tarfile.REGTYPE, 0o644, 3, 4, b"hello\n")
     assert files["etc/empty"][:5] == (tarfile.REGTYPE, 0o600, 0, 0, b"")
     assert files["etc/away"][4] == "../opt/tree"

@@ -66,6 +66,6 @@ def node_header(node: Node, uname: str = "", gname: str = "") -> bytes:
             gname=gname,
             devmajor=node.device[0],
             devminor=node.device[1],
-            pax=node.entry.pax() if node.entry is not None else {},
+            pax=node.entry.pax() if node.entry is not None else node.attributes or {},
         )
     )

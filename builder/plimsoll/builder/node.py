@@ -33,6 +33,7 @@ class Node:
         content: of a file that no package brings.
         package: index of the package that brings it, -1 for none.
         entry: the package's entry; ``None`` for what no package brings.
+        attributes: PAX records of what no package brings: its extended attributes.
     """
 
     path: str
@@ -46,6 +47,7 @@ class Node:
     package: int = -1
     entry: FileEntry | None = None
     device: tuple[int, int] = (0, 0)
+    attributes: dict[str, bytes] | None = None
 
     @property
     def size(self) -> int:

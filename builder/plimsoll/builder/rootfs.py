@@ -201,4 +201,6 @@ def _second_file(tree: Tree, path: str, source: str) -> Node:
         )
     if tree.get(path) is not None:
         raise TreeError("a file is already there", hint="choose another path")
-    return tree.write(path, tree.content(node), node.mode, node.uid, node.gid)
+    made = tree.write(path, tree.content(node), node.mode, node.uid, node.gid)
+    made.attributes = node.attributes if node.entry is None else node.entry.pax()
+    return made

@@ -65,11 +65,13 @@ def add_declared(tree: Tree) -> None:
     if not lines:
         return
     accounts = _Accounts(tree)
-    groups = [line.group() for line in lines if line.kind == "m"]
+    users = {line.name for line in lines if line.kind == "u"}
+    # A user's own group gets the user's number.
+    groups = [line.group() for line in lines if line.kind == "m" and line.number not in users]
     for line in [*(line for line in lines if line.kind == "g"), *groups]:
         accounts.add_group(line)
-    users = [line.user() for line in lines if line.kind == "m"]
-    for line in [*(line for line in lines if line.kind == "u"), *users]:
+    implied = [line.user() for line in lines if line.kind == "m"]
+    for line in [*(line for line in lines if line.kind == "u"), *implied]:
         accounts.add_user(line)
     for line in lines:
         if line.kind == "m":

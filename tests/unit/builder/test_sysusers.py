@@ -55,6 +55,11 @@ AS_SYSTEMD = [
         ["nogroup:x:65534:"],
     ),
     ("m ghost new", ["ghost:x:998:998:"], ["new:x:999:ghost", "ghost:x:998:"]),
+    (
+        "u own 321\nm ghost own",
+        ["own:x:321:321:", "ghost:x:999:999:"],
+        ["own:x:321:ghost", "ghost:x:999:"],
+    ),
     ("u a -\nu b -", ["a:x:999:999:", "b:x:998:998:"], ["a:x:999:", "b:x:998:"]),
     ("u a -\ng c -", ["a:x:998:998:"], ["c:x:999:", "a:x:998:"]),
     ("u a -:root", ["a:x:999:0:"], []),
