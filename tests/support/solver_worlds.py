@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import hypothesis.strategies as st
 
 from plimsoll.apk.index import Index, IndexEntry
 from plimsoll.apk.solver import RepositoryIndex, UnsatisfiableError, resolve
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 NAMES = ("a", "b", "c", "d")
 VIRTUAL = ("v", "w")
-OPERATORS = {
+OPERATORS: dict[str, Callable[[int, int], bool]] = {
     "=": lambda have, want: have == want,
     ">": lambda have, want: have > want,
     "<": lambda have, want: have < want,
@@ -23,6 +27,10 @@ OPERATORS = {
     "<=": lambda have, want: have <= want,
     "~": lambda have, want: have == want,
 }
+
+
+def _always(_have: int, _want: int) -> bool:
+    return True
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,9 @@ class Pkg:
 
 
 @st.composite
-def items(draw, names=NAMES + VIRTUAL, *, negated=True):
+def items(
+    draw: st.DrawFn, names: tuple[str, ...] = NAMES + VIRTUAL, *, negated: bool = True
+) -> Item:
     name = draw(st.sampled_from(names))
     operator = draw(st.sampled_from(["", "", *OPERATORS]))
     version = draw(st.integers(1, 3)) if operator else 0
@@ -73,9 +83,9 @@ def items(draw, names=NAMES + VIRTUAL, *, negated=True):
 
 
 @st.composite
-def universes(draw):
+def universes_of_packages(draw: st.DrawFn) -> list[Pkg]:
     """Every name in some versions, and something that provides each virtual name."""
-    universe = []
+    universe: list[Pkg] = []
     for name in NAMES:
         for version in draw(st.lists(st.integers(1, 3), min_size=1, max_size=3, unique=True)):
             provided = draw(st.lists(st.sampled_from(VIRTUAL), max_size=2, unique=True))
@@ -97,12 +107,12 @@ def universes(draw):
     return universe[:8]
 
 
-universes = universes()
+universes = universes_of_packages()
 worlds = st.lists(items(), min_size=1, max_size=3, unique=True)
 
 
 def fulfils(package: Pkg, item: Item) -> bool:
-    test = OPERATORS.get(item.operator, lambda *_: True)
+    test = OPERATORS.get(item.operator, _always)
     if package.name == item.name and test(package.version, item.version):
         return True
     named = [p for p in package.provides if p.name == item.name]
