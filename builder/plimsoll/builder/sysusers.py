@@ -167,7 +167,13 @@ class _Accounts:
         if has_account(self._passwd, line.name):
             return
         user, _, primary = line.number.partition(":")
-        uid = self._number("" if user == "-" else user, line, _taken(self._passwd), owner="uid")
+        user = "" if user == "-" else user
+        taken = _taken(self._passwd)
+        own = _number_of(self._group, line.name)
+        if not user and not primary and own is not None and own not in taken:
+            uid = own
+        else:
+            uid = self._number(user, line, taken, owner="uid")
         gid = self._primary(primary, line) if primary else self._own_group(line, uid)
         home, shell = line.home or "/", line.shell or "/usr/sbin/nologin"
         self._passwd.append(f"{line.name}:x:{uid}:{gid}:{line.gecos}:{home}:{shell}")
