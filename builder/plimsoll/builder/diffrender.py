@@ -32,6 +32,10 @@ padding:.25rem .5rem;vertical-align:top;overflow-wrap:anywhere}th:first-child{wi
 .added td:first-child,span.added{color:var(--added)}
 .removed td:first-child,span.removed{color:var(--removed)}
 .changed td:first-child,span.changed{color:var(--changed)}
+@media(max-width:45rem){body{margin:1rem auto}th,td{padding:.25rem}th:first-child{width:1rem}
+td:first-child{font-size:0}td:first-child::before{font-size:15px;font-weight:600}
+.added td:first-child::before{content:"+"}.removed td:first-child::before{content:"-"}
+.changed td:first-child::before{content:"~"}}
 """
 #: Kind of change, name, before, after.
 Row = tuple[str, str, str, str]
