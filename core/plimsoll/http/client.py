@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from plimsoll.http import transport
-from plimsoll.http.address import Guard, Reach, guarded_resolver, literal
+from plimsoll.http.address import Guard
 from plimsoll.http.answers import (
     NotModified,
     Response,
@@ -21,11 +21,11 @@ from plimsoll.http.answers import (
 )
 from plimsoll.http.download import Download, download_limit, save
 from plimsoll.http.errors import HttpError, public_url
+from plimsoll.http.pool import Pool
 from plimsoll.http.proxy import proxy_for, proxy_hosts
 from plimsoll.http.retry import RetryPolicy, retrying
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
     from types import TracebackType
@@ -75,15 +75,10 @@ class Http:
     ) -> None:
         self.timeouts = timeouts or Timeouts()
         self.retry = retry or RetryPolicy()
-        self._connections = connections
-        self._per_host = per_host
         self._environ = os.environ if environ is None else environ
-        self._guard = None if allow_private else Guard(trusted_hosts | proxy_hosts(self._environ))
-        self._ca_file = ca_file
+        guard = None if allow_private else Guard(trusted_hosts | proxy_hosts(self._environ))
+        self._pool = Pool(connections, per_host, guard, ca_file)
         self._always = {"Accept-Encoding": "identity", "User-Agent": user_agent}
-        self._sessions: dict[Reach, aiohttp.ClientSession] = {}
-        self._tls: ssl.SSLContext | None = None
-        self._closed = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -98,12 +93,7 @@ class Http:
 
     async def close(self) -> None:
         """Close all connections; nothing can be asked afterwards."""
-        self._closed = True
-        sessions, self._sessions = list(self._sessions.values()), {}
-        for session in sessions:
-            await session.close()
-        if sessions:
-            await asyncio.sleep(0)  # lets the transports finish closing
+        await self._pool.close()
 
     @asynccontextmanager
     async def exchange(  # noqa: PLR0913  one request has that many parts
@@ -293,7 +283,7 @@ class Http:
             sock_connect=self.timeouts.connect,
             sock_read=self.timeouts.idle,
         )
-        return await self._session(self._limit(parts.hostname, sent_by)).request(
+        return await self._pool.session(self._pool.limit(parts.hostname, sent_by)).request(
             method,
             URL(url, encoded=True),
             headers={**self._always, **headers, **({} if tunnelled else proxy_headers)},
@@ -302,53 +292,8 @@ class Http:
             timeout=timeout,
             proxy=proxy,
             proxy_headers=proxy_headers if tunnelled else None,
-            ssl=self._context() if tunnelled else True,
+            ssl=self._pool.context() if tunnelled else True,
         )
-
-    def _limit(self, host: str, sent_by: str | None) -> Reach:
-        """How near the next address may be; refuses a literal address that is nearer."""
-        if self._guard is None:
-            return Reach.FORBIDDEN
-        limit = Reach.PRIVATE
-        if sent_by is not None:
-            sender = urlsplit(sent_by).hostname or ""
-            if self._guard.reach_of(sender) is Reach.PUBLIC:
-                limit = Reach.PUBLIC
-        address = literal(host)
-        if address is not None:  # aiohttp asks no resolver about these
-            self._guard.check(host, [address], limit)
-        return limit
-
-    def _session(self, limit: Reach) -> aiohttp.ClientSession:
-        """Connections are pooled per limit, so one made for a near address is not lent out."""
-        found = self._sessions.get(limit)
-        if found is not None:
-            return found
-        if self._closed:
-            raise RuntimeError("this HTTP client is closed")
-        import aiohttp  # noqa: PLC0415  slow to import
-
-        resolver = None if self._guard is None else guarded_resolver(self._guard, limit)
-        connector = aiohttp.TCPConnector(
-            limit=self._connections, limit_per_host=self._per_host, resolver=resolver
-        )
-        session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            requote_redirect_url=False,
-            max_field_size=32 << 10,
-            read_bufsize=256 << 10,
-        )
-        self._sessions[limit] = session
-        return session
-
-    def _context(self) -> ssl.SSLContext:
-        if self._tls is None:
-            import ssl  # noqa: PLC0415  slow to import
-
-            self._tls = ssl.create_default_context(cafile=self._ca_file)
-        return self._tls
 
 
 def _readable(body: bytes | None) -> bytes | io.BytesIO | None:
