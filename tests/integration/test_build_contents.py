@@ -82,6 +82,13 @@ def repository(tmp_path_factory):
         },
     )
     made.add("accounts", {"usr/lib/sysusers.d/a.conf": 'u declared 321 "D" /srv\nm me declared\n'})
+    made.add(
+        "linked",
+        {
+            "bin/one": PackageFile("bin/one", content=b"1", xattrs={"user.x": b"y"}),
+            "bin/two": PackageFile("bin/two", Type.HARDLINK, linkname="bin/one"),
+        },
+    )
     made.add("java", {"etc/ssl/certs/java/cacerts": empty_store()})
     made.add("everywhere", {"usr/bin/x": "x"}, archs=tuple(arch.apk for arch in Arch))
     made.write()
@@ -125,8 +132,8 @@ def test_everything_is_there_however_it_is_layered(repository, tmp_path):
     seen = []
     for strategy, compression, count, media_type in (
         ("", "gzip", 1, OCI_LAYER_GZIP),
-        ("origin", "zstd", 5, OCI_LAYER_ZSTD),
-        ("package", "gzip", 6, OCI_LAYER_GZIP),
+        ("origin", "zstd", 6, OCI_LAYER_ZSTD),
+        ("package", "gzip", 7, OCI_LAYER_GZIP),
         ("package", "zstd", 3, OCI_LAYER_ZSTD),
     ):
         budget = 2 if count == 3 else 9
@@ -134,7 +141,7 @@ def test_everything_is_there_however_it_is_layered(repository, tmp_path):
         config = write(
             repository,
             tmp_path,
-            "app, busybox, accounts, java",
+            "app, busybox, accounts, java, linked",
             f"archs: [amd64]\ncompression: {compression}\n{more}{wanted}",
         )
         out = tmp_path / f"{strategy}{compression}"
@@ -183,6 +190,9 @@ def check(files: dict[str, tuple], certificate_text: str, der: bytes) -> None:
     assert own["opt/tree/new"] == (0o1777, 0, 0)
     assert (files["opt/same"][1], files["opt/same"][4]) == (0o644, b"b")
     assert files["opt/copy"] == (tarfile.REGTYPE, 0o600, 0, 5, b"app", xattrs)
+    # Where /bin is a link, both names are behind it, and still one file.
+    assert files["usr/bin/two"][4] == b"1"
+    assert not {"bin/one", "bin/two"} & files.keys()
     assert files["etc/inline"][:5] == (tarfile.REGTYPE, 0o644, 3, 4, b"hello\n")
     assert files["etc/empty"][:5] == (tarfile.REGTYPE, 0o600, 0, 0, b"")
     assert files["etc/away"][4] == "../opt/tree"

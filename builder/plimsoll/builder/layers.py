@@ -23,10 +23,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    from plimsoll.builder.cachedpackage import FileEntry
     from plimsoll.builder.codec import Codec
     from plimsoll.builder.node import Installed, Node
     from plimsoll.builder.store import Store
     from plimsoll.builder.tree import Tree
+
+
+#: Changes with what is made of altered entries, so that older members are not used.
+_MEMBERS = 2
 
 
 def make_layers(
@@ -118,7 +123,7 @@ def _member(installed: Installed, store: Store, codec: Codec) -> Segment:
         (start, None if node is None else [node.path, node.mode, node.uid, node.gid])
         for start, node in sorted(altered.items())
     ]
-    key = hashlib.sha256(json.dumps([package.key, codec.id, plan]).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps([_MEMBERS, package.key, codec.id, plan]).encode()).hexdigest()
     folder = store.path("members", key)
     known = _known_member(folder, store, codec)
     if known is not None:
@@ -187,10 +192,19 @@ def _rewrite(
             path=node.path, mode=node.mode, uid=node.uid, gid=node.gid, size=source.size
         )
         if entry.type == "1":
-            changed = changed._replace(type="0", link="")
+            target = altered.get(source.start, source)
+            if target is not None and _attributes(target) == _attributes(node):
+                write(encode_entry(changed._replace(link=target.path, size=0)))
+                continue
+            changed = changed._replace(type="0", link="", xattrs=source.xattrs)
         write(encode_entry(changed))
         if source.size:
             _copy(reader, segment, source.data, source.end, write)
+
+
+def _attributes(item: FileEntry | Node) -> tuple[int, int, int]:
+    """What all names of one file have in common."""
+    return item.mode, item.uid, item.gid
 
 
 def _copy(

@@ -113,6 +113,22 @@ def test_changed_entries_make_a_new_member(packages, store):
     assert make_layers(tree, [[0, 1]], store) == [layer]
 
 
+def test_names_of_one_file_that_change_alike_stay_one_file(packages, store):
+    """However much a change is for, no content is there twice because of it."""
+    tree = Tree(packages)
+    for path in ("usr/bin/a", "usr/bin/b"):
+        tree.change(tree.nodes[path], mode=0o700, owner=(5, 6))
+    found = contents(make_layers(tree, [[0, 1]], store)[0])
+    assert found["usr/bin/b"].islnk()
+    assert found["usr/bin/b"].linkname == "usr/bin/a"
+    assert (found["usr/bin/a"].mode, found["usr/bin/a"].uid) == (0o700, 5)
+    tree = Tree(packages)
+    tree.change(tree.nodes["usr/bin/b"], mode=0o700)
+    found = contents(make_layers(tree, [[0, 1]], store)[0])
+    assert (found["usr/bin/a"].mode, found["usr/bin/b"].mode) == (0o644, 0o700)
+    assert found["usr/bin/b"].data == found["usr/bin/a"].data
+
+
 def test_several_layers(packages, store):
     tree = Tree(packages)
     tree.write("etc/made", b"here")
