@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from plimsoll.oci.registry import Registry
 
-MAX_CONFIG = 16 << 20
+MAX_CONFIG = 4 << 20
 _MAX_IMAGES = 64
 #: Bytes of a layer, as it is sent and as it is inflated.
 MAX_LAYER = 64 << 30

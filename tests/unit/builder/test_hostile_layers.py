@@ -6,18 +6,21 @@ import gzip
 import io
 import time
 import tracemalloc
+from dataclasses import replace
 
 import pytest
 import zstandard
 
 from apk_files import file, node, tar
 from plimsoll.apk.tarfmt import Type
+from plimsoll.arch import Arch
 from plimsoll.builder import layerfiles
 from plimsoll.builder.imagesource import ImageSourceError, open_image
 from plimsoll.builder.layerfiles import LayerFiles, read_layers
+from plimsoll.errors import Error
 from plimsoll.oci.errors import LayoutError
 from plimsoll.oci.layout import Layout
-from plimsoll.oci.model import OCI_CONFIG, OCI_LAYER, Manifest
+from plimsoll.oci.model import OCI_CONFIG, OCI_INDEX, OCI_LAYER, Index, Manifest, Platform
 from plimsoll.oci.registry import Registry
 
 
@@ -152,4 +155,36 @@ async def test_a_layer_that_is_not_what_its_digest_says(tmp_path):
         layout.blob_path(config.digest).write_bytes(b"{}")
     with pytest.raises(LayoutError, match="is damaged"):
         async with open_image(str(layout.path), None, Registry):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (b'{"a":[' + b"[]," * (2 << 20) + b"[]]}", "has more than 4194304 bytes"),
+        (b'{"a":' * 100_000, "is no JSON object"),
+        (b"[" * 100_000, "is no JSON object"),
+        (b"[]", "is no JSON object"),
+        (b'{"architecture": {"x": 1}}', "unknown architecture"),
+    ],
+)
+async def test_configurations_that_are_none(config, message, tmp_path):
+    layout = Layout.create(tmp_path / "layout")
+    manifest = Manifest(config=layout.add_bytes(config, OCI_CONFIG), layers=())
+    layout.name(layout.add_bytes(manifest.to_bytes(), manifest.media_type), "x")
+    with pytest.raises(Error) as error:
+        async with open_image(str(layout.path), Arch.AMD64, Registry):
+            pass
+    assert message in error.value.message
+
+
+async def test_indexes_that_name_each_other(tmp_path):
+    layout = Layout.create(tmp_path / "layout")
+    top = layout.add_bytes(Index(manifests=()).to_bytes(), OCI_INDEX)
+    for _ in range(3):
+        inner = replace(top, platform=Platform(architecture="amd64"))
+        top = layout.add_bytes(Index(manifests=(inner,)).to_bytes(), OCI_INDEX)
+    layout.name(top, "x")
+    with pytest.raises(ImageSourceError, match="is an index of indexes"):
+        async with open_image(str(layout.path), Arch.AMD64, Registry):
             pass
