@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from plimsoll import yaml12
 from plimsoll.api.image import ImageConfiguration
 from plimsoll.api.imagemerge import merge
-from plimsoll.builder.configerrors import ConfigError, explain
+from plimsoll.builder.configerrors import ConfigError, explain, told
 from plimsoll.builder.configvalues import mistakes
 
 if TYPE_CHECKING:
@@ -94,12 +94,12 @@ def _parse(text: str, file: str) -> tuple[ImageConfiguration, yaml12.Document]:
         config = ImageConfiguration.model_validate(value, by_alias=True, by_name=False)
     except ValidationError as error:
         raise explain(error, document, ImageConfiguration) from None
-    found = [(document.place(loc), loc, error) for loc, error in mistakes(config)]
-    if found:
-        lines = [
-            f"{mark}: {'.'.join(map(str, loc))}: {error.message}" for mark, loc, error in found
+    if found := list(mistakes(config)):
+        texts = [
+            (document.place(loc), f"{'.'.join(map(str, loc))}: {error.message}")
+            for loc, error in found
         ]
-        raise ConfigError("\n".join(lines), hint=found[0][2].hint)
+        raise told(texts, found[0][1].hint)
     return config, document
 
 

@@ -29,7 +29,7 @@ _WANTED = {
     "bool_type": "true or false is wanted",
     "bool_parsing": "true or false is wanted",
 }
-_LONG = 500
+_LONG, _MANY = 500, 20
 _BOUNDS = {"greater_than_equal": ("at least", "ge"), "less_than_equal": ("at most", "le")}
 
 
@@ -39,18 +39,29 @@ class ConfigError(Error):
     reason = "InvalidConfiguration"
 
 
+def told(mistakes: Sequence[tuple[yaml12.Mark, str]], hint: str | None) -> ConfigError:
+    """One error of all mistakes, a line each; of very many the first ones."""
+    lines = [
+        f"{mark}: {text if len(text) <= _LONG else text[:_LONG] + '…'}"
+        for mark, text in mistakes[:_MANY]
+    ]
+    if len(mistakes) > _MANY:
+        lines.append(f"and {len(mistakes) - _MANY} more mistakes")
+    return ConfigError("\n".join(lines), hint=hint)
+
+
 def explain(
     error: ValidationError, document: yaml12.Document, model: type[BaseModel]
 ) -> ConfigError:
     """Say where in the file each mistake is, and which name may have been meant."""
-    lines = []
+    mistakes = []
     hint = None
     for detail in error.errors(include_url=False):
         loc = (*detail["loc"], *detail.get("ctx", {}).get("at", ()))
         text, advice = _describe(detail, loc, model)
         hint = hint or advice
-        lines.append(f"{document.place(loc)}: {text if len(text) <= _LONG else text[:_LONG] + '…'}")
-    return ConfigError("\n".join(lines), hint=hint)
+        mistakes.append((document.place(loc), text))
+    return told(mistakes, hint)
 
 
 def _describe(

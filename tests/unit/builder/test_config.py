@@ -245,6 +245,15 @@ def test_every_mistake_is_told_at_once():
     assert caught.value.message.count("\n") == 1
 
 
+@pytest.mark.parametrize("items", ["paths: [{}]", "archs: [{}]"])
+def test_of_very_many_mistakes_the_first_are_told(items):
+    with pytest.raises(ConfigError) as caught:
+        parse_config(items.format(", ".join(["none"] * 90)), "f.yaml")
+    lines = caught.value.message.split("\n")
+    assert len(lines) == 21
+    assert lines[-1] == "and 70 more mistakes"
+
+
 def test_unquoted_scalars_are_text_where_text_is_meant():
     config = parse_config(
         "environment: {A: 0o7, B: 1.50, C: true}\naccounts: {run-as: 65532}\ncontents:\n", "f.yaml"
