@@ -458,13 +458,15 @@ def test_a_refused_job_is_told(plane, operator, team, namespace):
 def test_what_the_operator_has_no_right_to_is_told(plane, operator, team):
     operator.kill()
     role = json.loads(rights())["items"][0]
-    few = [rule for rule in role["rules"] if "jobs" not in rule["resources"]]
+    few = [rule for rule in role["rules"] if "configmaps" not in rule["resources"]]
     plane.kubectl("apply", "-f", "-", stdin=json.dumps({**role, "rules": few}))
+    elsewhere = {"spec": {"image": None, "imageFrom": {"configMap": {"name": "image"}}}}
+    plane.kubectl("patch", "ib", "app", "-n", team, "--type=merge", "-p", json.dumps(elsewhere))
     try:
         operator.start()
         until(lambda: has(plane, team, "Stalled", "True", "KubernetesApi"), "Stalled")
         message = condition(image_build(plane, team), "Stalled")["message"]
-        assert "jobs.batch is forbidden" in message
+        assert 'configmaps "image" is forbidden' in message
         assert "rights of the chart" in message
         assert condition(image_build(plane, team), "Reconciling")["status"] == "False"
         until(lambda: "KubernetesApi" in event_reasons(plane, team), "the event")
@@ -474,6 +476,7 @@ def test_what_the_operator_has_no_right_to_is_told(plane, operator, team):
         plane.kubectl("apply", "-f", "-", stdin=json.dumps(role))
     plane.kubectl("annotate", "ib", "app", "-n", team, "plimsoll.dev/requested-at=now")
     until(lambda: has(plane, team, "Stalled", "False"), "it to go on")
+    assert has(plane, team, "Reconciling", "True", "ConfigMapNotFound")
 
 
 class Mistaken:
