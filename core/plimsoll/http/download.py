@@ -204,7 +204,7 @@ class _Transfer:
 
     def _check_room(self, more: int) -> None:
         if self._expected is not None and self.received + more > self._expected:
-            raise HttpError(
+            raise TooLargeError(
                 f"{self._what} sends more than the {self._expected} bytes that it must have",
                 hint=_ANOTHER_SIZE,
             )
