@@ -149,6 +149,17 @@ def test_the_first_second_of_1970_is_a_time(desk, monkeypatch):
             created()
 
 
+def test_least_times(desk):
+    def created(date):
+        told = run("build", "image.yaml", "x:1", "a.tar", "--json", "--build-date", date).stdout
+        return json.loads(told)["images"][0]["created"]
+
+    assert created("2100-01-01T00:00:00Z") == created("2100-01-01") == 4_102_444_800
+    assert created("0001-01-01T00:00:00Z") == created("1970-01-01T00:00:00+14:00") > 0
+    for wrong in ("yesterday", "9999-12-31T23:59:59-14:00", "2026-13-01"):
+        run("build", "image.yaml", "x:1", "a.tar", "--build-date", wrong, status=2)
+
+
 def test_lists_of_annotations(desk):
     index, _ = image(desk / "out", "image.yaml", "--annotations", 'a:1,"b:2, 3"')
     assert {name: index.annotations[name] for name in "ab"} == {"a": "1", "b": "2, 3"}

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 from base64 import b64decode
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from plimsoll.builder.cli.values import Size, paths, sbom_formats, separated
+from plimsoll.builder.cli.values import Size, build_date, pairs, paths, sbom_formats, separated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -231,14 +230,14 @@ def read_inputs(path: Path, options: dict[str, Any]) -> Inputs:
         max_http=options["max_http_response_size"],
         limits=Limits(control=options["max_apk_control_size"], data=options["max_apk_data_size"]),
         compat=options["compat"] is not None,
-        build_date=_date(options.get("build_date")),
+        build_date=build_date(options.get("build_date")),
     )
     return Inputs(
         loaded=loaded,
         config=config,
         archs=architectures(config, options["archs"]),
         settings=settings,
-        annotations=_annotations(options.get("annotations", ())),
+        annotations=pairs(options.get("annotations", ())),
         lock=lock,
         files=_files(loaded, options, locked),
         progress=options["progress"],
@@ -274,30 +273,3 @@ def _appended(config: ImageConfiguration, options: dict[str, Any]) -> ImageConfi
     }
     update = {name: [*getattr(contents, name), *values] for name, values in more.items()}
     return config.model_copy(update={"contents": contents.model_copy(update=update)})
-
-
-def _annotations(items: tuple[str, ...]) -> dict[str, str]:
-    found = {}
-    for item in items:
-        key, colon, value = item.partition(":")
-        if not colon or not key:
-            raise click.BadParameter(
-                f"{item!r} is no KEY:VALUE; put quotes around one with a comma: '\"KEY:a, b\"'",
-                param_hint="--annotations",
-            )
-        if key in found:
-            raise click.BadParameter(f"{key!r} comes twice", param_hint="--annotations")
-        found[key] = value
-    return found
-
-
-def _date(text: str | None) -> int:
-    if not text:
-        return 0
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise click.BadParameter(
-            f"{text!r} is no time: write 2026-01-31T12:00:00Z", param_hint="--build-date"
-        ) from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())

@@ -1,8 +1,9 @@
-"""Values of options: lists, sizes, formats."""
+"""Values of options: lists, sizes, times."""
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -57,3 +58,35 @@ class Size(click.ParamType[int]):
         if match is None:
             self.fail(f"{value!r} is no size: write 300MiB, 8GiB or 4096", param, ctx)
         return int(match[1]) * _UNITS[match[2] or ""]
+
+
+def pairs(items: tuple[str, ...]) -> dict[str, str]:
+    """Annotations, each ``KEY:VALUE``."""
+    found = {}
+    for item in items:
+        key, colon, value = item.partition(":")
+        if not colon or not key:
+            raise click.BadParameter(
+                f"{item!r} is no KEY:VALUE; put quotes around one with a comma: '\"KEY:a, b\"'",
+                param_hint="--annotations",
+            )
+        if key in found:
+            raise click.BadParameter(f"{key!r} comes twice", param_hint="--annotations")
+        found[key] = value
+    return found
+
+
+def build_date(text: str | None) -> int:
+    """Seconds since 1970 of a time as RFC 3339 has it; 0 for none."""
+    if not text:
+        return 0
+    try:
+        moment = datetime.fromisoformat(text)
+        seconds = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+        # Far from now it may lie in a year that UTC cannot write.
+        datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError):
+        raise click.BadParameter(
+            f"{text!r} is no time: write 2026-01-31T12:00:00Z", param_hint="--build-date"
+        ) from None
+    return max(0, seconds)
