@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 #: Layout and content format of the cache; a new number starts a new, empty cache.
-FORMAT = "v3"
+FORMAT = "v4"
 
 
 class StorageError(Error):
