@@ -45,6 +45,7 @@ COMMON = {
     "PLIMSOLL_CACHE_DIR": "The package cache; `--cache-dir` goes before it.",
     "PLIMSOLL_GIT_CREDENTIALS": "File or folder with logins for Git servers, for "
     "`package updates` and `bump`; `--git-credentials` goes before it.",
+    "PLIMSOLL_KEY_DISCOVERY": "`off`: publishers are never asked for the keys of repositories.",
     "PLIMSOLL_MIRRORS": "Where to look first for packages: `ORIGINAL=MIRROR` URL prefixes, several "
     "with blanks.",
     "PLIMSOLL_KEY_PASSWORD": "Password of a package signing key that is given as a file.",
