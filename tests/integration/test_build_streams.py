@@ -178,6 +178,7 @@ def test_output_replaces_files_and_nothing_else(desk):
     assert [path.name for path in Path("full").iterdir()] == ["mine"]
     done = run("build", "image.yaml", "x:1", "none/a.tar")
     assert b"make the directory first" in done.stderr
+    assert b"resolved" not in done.stderr
 
 
 def test_keys_that_are_announced_are_installed(desk):

@@ -52,16 +52,27 @@ class Layout:
         """
         if (path / "oci-layout").exists():
             return cls.open(path)
+        cls.check_place(path)
         with _written(path):
-            if path.exists() and any(path.iterdir()):
-                raise LayoutError(
-                    f"{path} is not empty and no OCI layout",
-                    hint="name an empty directory, or one that an earlier build wrote",
-                )
             (path / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
             _write(path / "index.json", Index(manifests=()).to_bytes())
             _write(path / "oci-layout", MARKER)
         return cls(path)
+
+    @staticmethod
+    def check_place(path: Path) -> None:
+        """Whether a layout is there or may be made there.
+
+        Raises:
+            LayoutError: the directory has something else in it, or cannot be read.
+        """
+        with _written(path):
+            taken = path.exists() and any(path.iterdir())
+            if taken and not (path / "oci-layout").exists():
+                raise LayoutError(
+                    f"{path} is not empty and no OCI layout",
+                    hint="name an empty directory, or one that an earlier build wrote",
+                )
 
     @classmethod
     def open(cls, path: Path) -> Self:

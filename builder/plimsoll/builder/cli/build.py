@@ -41,6 +41,7 @@ def build(config: Path, image: str, output: str, **options: Any) -> None:
     """
     options["vcs"] = source_of(config, options["vcs"])
     target = Target.of(_new_name(image), output, options)
+    target.check()
     key = unchanged.build_key(config, target.name, options)
     if _again(target, key, options):
         return

@@ -14,6 +14,8 @@ from plimsoll.builder.cli.report import Report, summary
 from plimsoll.builder.output import write_layout, write_tar
 from plimsoll.builder.sbomfiles import write_sboms
 from plimsoll.oci.digest import digest_of
+from plimsoll.oci.errors import LayoutError
+from plimsoll.oci.layout import Layout
 
 if TYPE_CHECKING:
     from plimsoll.builder.store import Store
@@ -63,6 +65,20 @@ class Target:
             as_json=options["as_json"],
             report=Report(options["progress"]),
         )
+
+    def check(self) -> None:
+        """Say before a long build what would only end it. Blocks.
+
+        Raises:
+            LayoutError: there is no place to write to.
+        """
+        if self.is_folder:
+            Layout.check_place(self.output)
+        elif not self.output.parent.is_dir():
+            raise LayoutError(
+                f"cannot write {self.output}: there is no directory {self.output.parent}",
+                hint="make the directory first, or choose another",
+            )
 
     def write(self, made: Result, store: Store) -> None:
         """Write the image. Blocks.
