@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -98,7 +99,7 @@ class LockedPackage(_Part):
     @property
     def file_size(self) -> int | None:
         """Bytes of the ``.apk``, if known."""
-        match = re.fullmatch(r"bytes=\d+-(\d+)", self.data.range) if self.data else None
+        match = re.fullmatch(r"bytes=[0-9]+-([0-9]{1,18})", self.data.range) if self.data else None
         return int(match[1]) + 1 if match else self.size
 
     @property
@@ -250,6 +251,7 @@ class Lock(_Part):
                 )
             if not SAFE_NAME.fullmatch(package.name) or not SAFE_VERSION.fullmatch(package.version):
                 raise LockError(f"{source}: {package.name!r} {package.version!r} is no package")
+            _check_url(package.url, source)
             control = base64_checksum("sha1", package.sha1)
             if package.control is not None and package.control.checksum != control:
                 raise LockError(
@@ -277,6 +279,25 @@ class Lock(_Part):
         }
         text = json.dumps(value, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _check_url(url: str, source: str) -> None:
+    if not url or url.isspace():
+        raise LockError(f"{source} has a package without a URL", hint="make a new lock")
+    if "://" not in url:
+        return
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in {"http", "https", "oci", "file"} and parts.port != 0
+    except ValueError:
+        known = False
+    if not known:
+        from plimsoll.http.errors import public_url  # noqa: PLC0415  (start-up time)
+
+        raise LockError(
+            f"{source} has the URL {public_url(url)} of a package, which cannot be asked",
+            hint="it must begin with https://, http://, oci:// or file://, or be a path",
+        )
 
 
 def base64_checksum(algorithm: str, digest: bytes) -> str:

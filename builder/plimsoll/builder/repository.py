@@ -132,7 +132,7 @@ def hinted(error: HttpError) -> HttpError:
             "check the URL and the login: user:password@ in the URL, HTTP_AUTH, ~/.netrc, or "
             "what docker is logged in to"
         )
-    elif isinstance(error, TooLargeError):
+    elif isinstance(error, TooLargeError) and error.hint is None:
         error.hint = (
             "if so much is expected, raise --max-http-response-size; for an index, "
             "--max-apkindex-decompressed-size too"

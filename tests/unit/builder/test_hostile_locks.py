@@ -49,6 +49,10 @@ def test_a_sound_one():
         (("data", "checksum"), f"sha256-{SHA1}", "is no SHA-256"),
         (("data", "checksum"), "sha256-é", "is no base64"),
         (("data", "checksum"), "", "is no SHA-256"),
+        (("url",), "http://[::1/x.apk", "cannot be asked"),
+        (("url",), "http://user:secret@x:99999/x.apk", "cannot be asked"),
+        (("url",), "ftp://packages.example/x.apk", "cannot be asked"),
+        (("url",), "", "without a URL"),
         (("size",), "many", "is no lock file"),
         (("data",), [], "is no lock file"),
     ],
@@ -59,8 +63,16 @@ def test_what_is_refused(path, value, message):
     for part in path[:-1]:
         place = place[part]
     place[path[-1]] = value
-    with pytest.raises(LockError, match=message):
+    with pytest.raises(LockError, match=message) as error:
         Lock.parse(lock(package), "lock")
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("span", ["bytes=0-" + "9" * 5000, "bytes=5-", "lies", ""])
+def test_a_range_that_is_none_says_nothing(span):
+    package = {**PACKAGE, "data": {**PACKAGE["data"], "range": span}, "size": 7}
+    (found,) = Lock.parse(lock(package), "lock").contents.packages
+    assert found.file_size == 7
 
 
 def test_a_package_twice():
