@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
+import datetime as dt
+import ssl
 
 import pytest
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from apk_repository import Repository
 from plimsoll.api.image import ImageConfiguration
@@ -18,6 +26,7 @@ from plimsoll.errors import Error
 pytestmark = pytest.mark.integration
 
 LOGIN = "me:opensesame"
+LOGIN_SENT = base64.b64encode(LOGIN.encode()).decode()
 
 
 @pytest.fixture
@@ -84,4 +93,118 @@ async def test_a_proxy_that_refuses_is_named_without_its_login(proxy, tmp_path, 
         with pytest.raises(Error) as error:
             await engine.resolve(wanted(), [Arch.AMD64])
     assert "407" in str(error.value)
+    assert "the proxy wants a login" in str(error.value)
     assert "wrongword" not in str(error.value)
+
+
+def certificate(folder):
+    """Of ``packages.example``, signed by itself; the file and a context that serves it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "packages.example")])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(minutes=5))
+        .not_valid_after(now + dt.timedelta(hours=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName("packages.example")]), critical=False
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    file = folder / "server.pem"
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    file.write_bytes(pem + made.public_bytes(serialization.Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    return file, context
+
+
+@contextlib.asynccontextmanager
+async def tunnel(port, heads):
+    """A proxy that only opens tunnels, all to ``port``; yields its address."""
+
+    async def pump(reader, writer):
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(1 << 16):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def serve(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        heads.append(head.decode())
+        if base64.b64encode(LOGIN.encode()) not in head:
+            writer.write(b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n")
+            writer.close()
+            return
+        there = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
+        await asyncio.gather(pump(reader, there[1]), pump(there[0], writer))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+async def test_what_tls_protects_goes_through_a_tunnel(tmp_path, monkeypatch):
+    """The proxy learns the server's name alone, and the server nothing of the proxy's login."""
+    repository = Repository(tmp_path / "repo")
+    repository.add("app", {"usr/bin/app": "app"})
+    root = repository.write()
+    assert repository.key_file.exists()
+    file, context = certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    asked, heads = [], []
+
+    async def handle(request):
+        asked.append(request.headers)
+        return web.FileResponse(root / request.path.removeprefix("/os/"))
+
+    runner = web.ServerRunner(web.Server(handle))
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+        async with tunnel(runner.addresses[0][1], heads) as address:
+            for login, works in ((LOGIN, True), ("me:wrongword", False)):
+                monkeypatch.setenv("HTTPS_PROXY", f"http://{login}@{address}")
+                settings = Settings(cache_dir=tmp_path / f"cache-{works}")
+                async with Engine(settings) as engine:
+                    url = "https://packages.example/os"
+                    config = ImageConfiguration.model_validate(
+                        {
+                            "contents": {
+                                "repositories": [url],
+                                "keyring": [f"{url}/test.rsa.pub"],
+                                "packages": ["app"],
+                            }
+                        }
+                    )
+                    if works:
+                        lock, _ = await engine.resolve(config, [Arch.AMD64])
+                        (image,) = await build_all(engine, config, lock, [Arch.AMD64])
+                        assert image.packages == (("app", "1.0-r0"),)
+                        continue
+                    with pytest.raises(Error, match=r"proxy refused.*407") as refused:
+                        await engine.resolve(config, [Arch.AMD64])
+                    assert "the proxy wants a login" in str(refused.value)
+                    assert "wrongword" not in str(refused.value)
+    finally:
+        await runner.cleanup()
+    assert len(asked) == 3
+    assert sum("wrongword" in head or LOGIN_SENT not in head for head in heads) == 1
+    assert all("Proxy-Authorization" not in headers for headers in asked)
+    assert {head.splitlines()[0] for head in heads} == {"CONNECT packages.example:443 HTTP/1.1"}

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+PROXY_LOGIN = "the proxy wants a login, or another: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT"
+
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
@@ -96,6 +98,7 @@ def require_status(response: aiohttp.ClientResponse, allowed: set[int]) -> None:
         401: "it wants credentials, or others",
         403: "the credentials do not allow this",
         404: "check the address",
+        407: PROXY_LOGIN,
         429: "it is busy; try later",
     }
     raise HttpError(

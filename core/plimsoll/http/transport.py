@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
+from plimsoll.http.answers import PROXY_LOGIN
 from plimsoll.http.errors import (
+    RETRYABLE_STATUS,
     AddressRefusedError,
     HttpConnectionError,
     HttpError,
@@ -114,9 +116,8 @@ async def translated(url: str) -> AsyncIterator[None]:
 def _explain(error: Exception, where: str) -> HttpError:
     import aiohttp  # noqa: PLC0415  slow to import
 
-    refused = _refusal(error)
-    if refused is not None:
-        return refused
+    if (unwanted := _refusal(error)) is not None:
+        return unwanted
     if isinstance(error, TimeoutError):
         return HttpTimeoutError(
             f"{where} did not answer in time, or too slowly", hint="try later", retryable=True
@@ -135,7 +136,12 @@ def _explain(error: Exception, where: str) -> HttpError:
         )
     if isinstance(error, aiohttp.InvalidURL):
         return HttpError(f"{where} is no valid URL")
-    return HttpConnectionError(f"{where}: {_words(error)}", retryable=True)
+    refused = error.status if isinstance(error, aiohttp.ClientHttpProxyError) else 0
+    return HttpConnectionError(
+        f"{where}: {_words(error)}",
+        hint=PROXY_LOGIN if refused == 407 else None,
+        retryable=not refused or refused in RETRYABLE_STATUS,
+    )
 
 
 def _words(error: Exception) -> str:
