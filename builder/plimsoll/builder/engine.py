@@ -272,7 +272,7 @@ class Engine:
             self.logins,
             offline=self.settings.offline,
             max_size=self.settings.max_http,
-            progress=self.events.fetched,
+            events=self.events,
         )
 
 

@@ -18,3 +18,4 @@ class Events:
     say: Callable[[str], None] = lambda _: None
     warn: Callable[[str], None] = lambda _: None
     fetched: Callable[[LockedPackage], None] = lambda _: None
+    cached: Callable[[LockedPackage], None] = lambda _: None

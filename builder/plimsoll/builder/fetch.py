@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from plimsoll.builder.allocator import keep_buffers
 from plimsoll.builder.concurrently import run_all
+from plimsoll.builder.events import Events
 from plimsoll.builder.processors import workers
 from plimsoll.builder.repository import RepositoryError, hinted, local_path
 from plimsoll.builder.settings import MAX_PACKAGE
@@ -15,7 +16,7 @@ from plimsoll.builder.store import storage_errors
 from plimsoll.http import HttpError, public_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -37,7 +38,7 @@ class Fetcher:
         logins: for hosts that ask for one.
         offline: do not download.
         max_size: most bytes of a package file whose size is not known.
-        progress: told of each package that was verified just now.
+        events: told of each package, whether it was fetched or cached.
     """
 
     def __init__(  # noqa: PLR0913  (settings, by name)
@@ -48,14 +49,14 @@ class Fetcher:
         *,
         offline: bool = False,
         max_size: int = MAX_PACKAGE,
-        progress: Callable[[LockedPackage], None] | None = None,
+        events: Events | None = None,
     ) -> None:
         self._http = http
         self._cache = cache
         self._logins = logins
         self._offline = offline
         self._max_size = max_size
-        self._progress = progress
+        self._events = events or Events()
         keep_buffers()
         # Hashing, inflating and compressing release the interpreter's lock.
         self._pool = ThreadPoolExecutor(workers(), thread_name_prefix="verify")
@@ -90,14 +91,14 @@ class Fetcher:
         """
         found = await self._cached(package)
         if found is not None:
+            self._events.cached(package)
             return found
         async with self._downloads, self._cache.store.lock_async(f"package {package.checksum}"):
             # Another process may have fetched it while we waited for the lock.
             found = await self._cached(package)
             if found is None:
                 found = await self._fetch(package)
-                if self._progress:
-                    self._progress(package)
+                self._events.fetched(package)
             return found
 
     async def _cached(self, package: LockedPackage) -> CachedPackage | None:

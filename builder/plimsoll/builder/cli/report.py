@@ -51,6 +51,7 @@ class Report:
             self._mode = "none"
         self._lock = threading.Lock()
         self._fetched = 0
+        self._cached = 0
         self._bytes = 0
         self._total = 0
         self._bar: Progress | None = None
@@ -59,7 +60,9 @@ class Report:
         if context is not None:
             # However the command ends, the terminal gets its cursor back.
             context.call_on_close(self._close_bar)
-        self.events = Events(say=self.say, warn=self.warn, fetched=self._one_fetched)
+        self.events = Events(
+            say=self.say, warn=self.warn, fetched=self._one_fetched, cached=self._one_cached
+        )
 
     @property
     def seconds(self) -> float:
@@ -110,6 +113,10 @@ class Report:
             if self._mode == "auto":
                 self._show(package)
 
+    def _one_cached(self, _: LockedPackage) -> None:
+        with self._lock:
+            self._cached += 1
+
     def _show(self, package: LockedPackage) -> None:
         if self._bar is None:
             from rich.console import Console  # noqa: PLC0415  (terminals only; start-up time)
@@ -134,8 +141,9 @@ class Report:
             self._bar.add_task("", total=self._total or None)
             self._bar.start()
         number = self._bar.task_ids[0]
-        self._bar.update(number, completed=self._fetched, description=package.name)
-        if self._fetched >= self._total:
+        done = self._fetched + self._cached
+        self._bar.update(number, completed=done, description=package.name)
+        if done >= self._total:
             self._close_bar()
 
     def _line(self, text: str) -> None:
