@@ -208,6 +208,20 @@ async def test_a_repository_with_a_key_is_not_asked(repository, tmp_path):
     assert [path for path, _ in seen].count("/apk-configuration") == 1
 
 
+@pytest.mark.parametrize("status", [401, 403, 404, 410, 500])
+async def test_what_is_not_announced(status):
+    async def fetch(url, max_size):
+        assert url == "https://h.example/os/apk-configuration"
+        assert max_size
+        raise HttpError("no", status=status)
+
+    if status == 500:
+        with pytest.raises(HttpError):
+            await discover_keys(fetch, "https://h.example/os", Arch.AMD64)
+    else:
+        assert await discover_keys(fetch, "https://h.example/os", Arch.AMD64) == {}
+
+
 async def test_alpine_keys(repository, tmp_path):
     pem = repository.key_file.read_bytes()
     listing = {

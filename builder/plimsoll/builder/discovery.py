@@ -91,7 +91,8 @@ async def _key_set(fetch: Fetch, url: str) -> dict[str, str]:
     try:
         document = await _json(fetch, place)
     except HttpError as error:
-        if error.status == 404:
+        # Storage that lists nothing answers 403 for what is not there.
+        if error.status in {401, 403, 404, 410}:
             return {}
         raise
     uri = document.get("jwks_uri")
