@@ -208,6 +208,28 @@ async def test_a_repository_with_a_key_is_not_asked(repository, tmp_path):
     assert [path for path, _ in seen].count("/apk-configuration") == 1
 
 
+async def test_announced_keys_are_installed(repository, tmp_path):
+    extra = {
+        "/apk-configuration": lambda request: {"jwks_uri": f"http://{request.host}/keys.json"},
+        "/keys.json": lambda _: {"keys": _key_set(repository)},
+    }
+    listing = tmp_path / "root/etc/apk/repositories"
+    listing.parent.mkdir(parents=True)
+    words = ("install-keys", "--root", tmp_path / "root")
+    async with served(files(repository.root, f"me:{SECRET}", extra=extra)) as url:
+        place = url.replace("http://", f"http://me:{SECRET}@")
+        listing.write_text(f"# comment\n\n/some/folder\n@t {place}\n")
+        done = await asyncio.to_thread(run, tmp_path / "cache", *words)
+        listing.write_text("/some/folder\n")
+        none = await asyncio.to_thread(run, tmp_path / "cache", *words, status=1)
+    file = listing.parent / "keys" / repository.key.name
+    assert done.stdout == f"{file}\n"
+    assert load_pem_public_key(file.read_bytes()) == load_pem_public_key(
+        repository.key.public_pem()
+    )
+    assert "none of the repositories" in none.stderr
+
+
 @pytest.mark.parametrize("status", [401, 403, 404, 410, 500])
 async def test_what_is_not_announced(status):
     async def fetch(url, max_size):
