@@ -190,6 +190,18 @@ async def test_owners_special_bits_and_attributes_stay(repository, tmp_path):
     assert any(key.endswith("security.capability") for key in ping.pax_headers)
 
 
+async def test_files_of_this_machine_that_never_end(repository, tmp_path):
+    repository.add("app", {"a": "a"}, archs=("x86_64",))
+    root = repository.write()
+    with pytest.raises(Error, match="the key /dev/zero is larger than 65536 bytes"):
+        await tree_of(tmp_path, configuration(root, "/dev/zero", "app"))
+    (root / "x86_64/APKINDEX.tar.gz").unlink()
+    (root / "x86_64/APKINDEX.tar.gz").symlink_to("/dev/zero")
+    wanted = configuration(root, repository.key_file, "app")
+    with pytest.raises(Error, match=r"the index .*APKINDEX\.tar\.gz is larger than 1052672 bytes"):
+        await tree_of(tmp_path, wanted, max_index=4096)
+
+
 @pytest.mark.parametrize(
     ("flag", "words"),
     [

@@ -94,19 +94,29 @@ class Documents:
         async with self._store.lock_async(f"document {location}"):
             yield
 
-    def local(self, location: str) -> bytes:
-        """A file of this machine, noted in ``read``; raises ``OSError``."""
+    def local(self, location: str, what: str, max_size: int) -> bytes:
+        """A file of this machine, noted in ``read``.
+
+        Raises:
+            RepositoryError: it has more bytes than it may have.
+            OSError: it cannot be read.
+        """
         path = local_path(location)
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            # Not every file says how large it is.
+            data = file.read(max_size + 1)
+        if len(data) > max_size:
+            raise RepositoryError(
+                f"the {what} {path} is larger than {max_size} bytes",
+                hint="check the path; this is something else",
+            )
         self.read[str(path)] = hashlib.sha256(data).hexdigest()
         return data
 
     def _local(self, location: str, what: str, max_size: int) -> bytes:
         path = local_path(location)
         try:
-            if path.stat().st_size > max_size:
-                raise RepositoryError(f"the {what} {path} is larger than {max_size} bytes")
-            return self.local(location)
+            return self.local(location, what, max_size)
         except OSError as error:
             raise RepositoryError(
                 f"the {what} {path} cannot be read: {error.strerror}",

@@ -193,7 +193,10 @@ class Repositories:
         if not is_url(location):
             path = local_path(location)
             try:
-                return Document(await asyncio.to_thread(self._documents.local, location), str(path))
+                data = await asyncio.to_thread(
+                    self._documents.local, location, "index", self._max_download
+                )
+                return Document(data, str(path))
             except FileNotFoundError:
                 raise no_index(repository.url, arch, f"{path} does not exist") from None
             except OSError as error:

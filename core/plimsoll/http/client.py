@@ -126,7 +126,8 @@ class Http:
                 # What is sent takes its time; an answer must begin soon afterwards.
                 patience = self.timeouts.for_size(0 if body is None else size)
                 async with asyncio.timeout(patience):
-                    response = await self._send(method, current, given, body, size, previous)
+                    with transport.sound_host(current):
+                        response = await self._send(method, current, given, body, size, previous)
                 async with response:
                     location = response.headers.get("Location")
                     if response.status not in _REDIRECTS or location is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
@@ -19,7 +19,7 @@ from plimsoll.http.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
 #: What may stand in a URL as it is; '%' because it is quoted already.
 _SAFE = "!#$%&'()*+,/:;=?@[]~-._"
@@ -98,6 +98,15 @@ def proxy_settings(proxy: str | None) -> tuple[str | None, dict[str, str]]:
         )
     secret = headers.get("Authorization")
     return bare, {} if secret is None else {"Proxy-Authorization": secret}
+
+
+@contextmanager
+def sound_host(url: str) -> Iterator[None]:
+    """Raise an ``HttpError`` where a host name cannot be asked for: empty or too long parts."""
+    try:
+        yield
+    except UnicodeError:
+        raise HttpError(f"{public_url(url)[:300]} has a host name that cannot be") from None
 
 
 @asynccontextmanager

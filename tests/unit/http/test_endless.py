@@ -124,3 +124,14 @@ async def test_more_is_expected_than_allowed(tmp_path):
                 "http://127.0.0.1:9/x", tmp_path / "x", expected_size=999999999999, max_size=LIMIT
             )
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("host", ["....", "a..b", "a" * 64, "x" * 5000])
+async def test_host_names_that_cannot_be(host):
+    """Of a configuration, or of a server that sends us there."""
+    found = OK.replace(b"200 OK", b"302 Found") + f"Location: http://{host}/x\r\n".encode()
+    async with server(found + b"Connection: close\r\n\r\n", b"", 9) as url, hasty() as http:
+        for asked in (f"http://{host}/x", url):
+            with pytest.raises(HttpError, match="host name") as error:
+                await http.get_bytes(asked, max_size=LIMIT)
+            assert len(error.value.message) < 400
