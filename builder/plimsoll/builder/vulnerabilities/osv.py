@@ -77,7 +77,7 @@ def matches(record: Any, wanted: Wanted, database: str) -> Iterator[Vulnerabilit
         return
     name = record.get("id")
     items = record.get("affected")
-    if not isinstance(name, str) or not isinstance(items, list):
+    if not (isinstance(name, str) and name and isinstance(items, list)):
         return
     seen: set[Component] = set()
     for item in items:
