@@ -34,6 +34,7 @@ class Node:
         package: index of the package that brings it, -1 for none.
         entry: the package's entry; ``None`` for what no package brings.
         attributes: PAX records of what no package brings: its extended attributes.
+        source: of a file that no package brings, the package and its file that have the content.
     """
 
     path: str
@@ -48,11 +49,13 @@ class Node:
     entry: FileEntry | None = None
     device: tuple[int, int] = (0, 0)
     attributes: dict[str, bytes] | None = None
+    source: tuple[int, FileEntry] | None = None
 
     @property
     def size(self) -> int:
         """Bytes of content."""
-        return len(self.content) if self.entry is None else self.entry.size
+        holder = self.source[1] if self.source else self.entry
+        return len(self.content) if holder is None else holder.size
 
 
 @dataclass(slots=True)

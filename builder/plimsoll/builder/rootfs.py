@@ -201,6 +201,12 @@ def _second_file(tree: Tree, path: str, source: str) -> Node:
         )
     if tree.get(path) is not None:
         raise TreeError("a file is already there", hint="choose another path")
-    made = tree.write(path, tree.content(node), node.mode, node.uid, node.gid)
+    held = tree.held(node)
+    # What is in the cache stays there, however large it is; files of base images are not.
+    cached = held is not None and held[0].segment.size > 0
+    content = b"" if cached else tree.content(node)
+    made = tree.write(path, content, node.mode, node.uid, node.gid)
+    if held is not None and cached:
+        made.source = (node.source[0] if node.source else node.package, held[1])
     made.attributes = node.attributes if node.entry is None else node.entry.pax()
     return made

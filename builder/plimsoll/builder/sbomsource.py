@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from plimsoll.apk.installed import parse_installed
 from plimsoll.apk.tarfmt import Type
 from plimsoll.builder.basefiles import listed_paths
+from plimsoll.builder.codec import PIECE
 from plimsoll.builder.database import index_entry
 from plimsoll.builder.layerfiles import INSTALLED, MAX_DATABASE
+from plimsoll.builder.segment import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -143,13 +145,16 @@ def _is_loose(tree: Tree, node: Node) -> bool:
 
 def _loose(tree: Tree, node: Node) -> Loose:
     link = node.link if node.kind is Type.SYMLINK else None
-    content = tree.content(node) if link is None else link.encode()
-    return Loose(
-        node.path,
-        hashlib.sha1(content, usedforsecurity=False).hexdigest(),
-        hashlib.sha256(content).hexdigest(),
-        link,
-    )
+    sha1, sha256 = hashlib.sha1(usedforsecurity=False), hashlib.sha256()
+    reader = Reader()
+    for offset in range(0, node.size if link is None else 0, PIECE):
+        piece = tree.part(node, offset, PIECE, reader)
+        sha1.update(piece)
+        sha256.update(piece)
+    if link is not None:
+        sha1.update(link.encode())
+        sha256.update(link.encode())
+    return Loose(node.path, sha1.hexdigest(), sha256.hexdigest(), link)
 
 
 def _of_view(path: str, view: FileView, comment: str = "belongs to no package") -> Loose:

@@ -86,20 +86,27 @@ class Tree:
         """Content of a file, checked where it comes from the cache; nothing of what is none."""
         if node.kind not in {Type.FILE, Type.HARDLINK}:
             return b""
-        if node.entry is None or node.package < 0:
-            return node.content
-        package = self.packages[node.package].package
-        return package.read(original(package, node.entry))
+        held = self.held(node)
+        return node.content if held is None else held[0].read(held[1])
 
     def part(self, node: Node, offset: int, size: int, reader: Reader) -> bytes:
         """Up to ``size`` bytes of a file; what lies in the cache is checked piece by piece."""
         if offset < 0:
             return b""
-        if node.entry is None or node.package < 0:
+        held = self.held(node)
+        if held is None:
             return node.content[offset : offset + size]
-        package = self.packages[node.package].package
-        entry = original(package, node.entry)
+        package, entry = held
         return package.part(entry, offset, max(min(size, entry.size - offset), 0), reader)
+
+    def held(self, node: Node) -> tuple[CachedPackage, FileEntry] | None:
+        """The package and its file that have a file's content; ``None`` if it is in memory."""
+        if node.source is not None:
+            return self.packages[node.source[0]].package, node.source[1]
+        if node.entry is None or node.package < 0:
+            return None
+        package = self.packages[node.package].package
+        return package, original(package, node.entry)
 
     def children(self, path: str) -> Iterator[Node]:
         """Everything below a path, not the path itself."""

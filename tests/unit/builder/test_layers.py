@@ -3,17 +3,19 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import pathlib
 import tarfile
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
 from apk_repository import Repository, signing_key
+from plimsoll.api.image import Path
 from plimsoll.apk.tarfmt import Type
 from plimsoll.apk.writer import PackageFile
 from plimsoll.builder.cache import PackageCache
 from plimsoll.builder.layers import make_layers
+from plimsoll.builder.rootfs import apply_paths
 from plimsoll.builder.store import CorruptEntryError, Store
 from plimsoll.builder.tree import Tree
 
@@ -183,10 +185,29 @@ def test_a_layer_is_written_once_and_then_moved(packages, store, tmp_path):
 
 
 def test_a_layer_is_put_together_again_on_another_file_system(packages, store, tmp_path):
-    elsewhere = Path("/dev/shm")
+    elsewhere = pathlib.Path("/dev/shm")
     if not elsewhere.is_dir() or elsewhere.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("there is one file system only")
     (layer,) = make_layers(Tree(packages), [[0, 1]], store)
     with TemporaryDirectory(dir=elsewhere) as folder:
-        layer.write_to(Path(folder, "layer"))
-        assert Path(folder, "layer").read_bytes() == b"".join(layer.chunks())
+        layer.write_to(pathlib.Path(folder, "layer"))
+        assert pathlib.Path(folder, "layer").read_bytes() == b"".join(layer.chunks())
+
+
+def test_a_second_file_is_copied_within_the_cache(packages, store):
+    tree = Tree(packages)
+    paths = [
+        Path(path="/opt/x", type="hardlink", source="/usr/bin/b", permissions=0o700),
+        Path(path="/opt/y", type="hardlink", source="/opt/x", permissions=0o600, uid=7),
+    ]
+    apply_paths(tree, paths)
+    # The first name may change: the content stays what it was.
+    tree.write("usr/bin/a", b"another")
+    assert tree.nodes["opt/x"].content == b""
+    assert tree.content(tree.nodes["opt/y"]) == b"a" * 3000
+    (layer,) = make_layers(tree, [[0, 1]], store)
+    found = contents(layer)
+    assert found["opt/x"].data == found["opt/y"].data == b"a" * 3000
+    assert (found["opt/x"].mode, found["opt/y"].mode, found["opt/y"].uid) == (0o700, 0o600, 7)
+    assert make_layers(tree, [[0, 1]], store) == [layer]
+    assert "opt/x" in contents(make_layers(tree, [[0], [1]], store)[-1])
