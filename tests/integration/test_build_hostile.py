@@ -223,3 +223,34 @@ async def test_every_limit_is_a_flag(repository, tmp_path, flag, words):
     assert words in done.stderr
     assert flag in done.stderr[done.stderr.index("hint:") :]
     assert not (tmp_path / "out.tar").exists()
+
+
+def test_what_a_repository_says_steers_no_terminal(repository, tmp_path):
+    """Names of dependencies, origins, descriptions, documents: shown by every command."""
+    evil = "\x1b[2J\x07\x9b\u202e"
+    document = {"var/lib/db/sbom/ok.spdx.json": "{" + evil}
+    repository.add(
+        "ok", document, origin=f"o{evil}", description=evil, provides=(f"cmd:{evil}=1",),
+        licenses=(evil,),
+    )  # fmt: skip
+    repository.add("user", {"u": "u"}, depends=(f"cmd:{evil}",))
+    repository.add("lost", {"l": "l"}, depends=(f"lib{evil}",))
+    repository.write()
+
+    def shown(package, *words, status=0):
+        (tmp_path / "image.yaml").write_text(
+            f"contents: {{repositories: ['{repository.root}'], "
+            f"keyring: ['{repository.key_file}'], packages: [{package}]}}\narchs: [amd64]\n"
+        )
+        done = run(tmp_path / "cache", *words, status=status, cwd=tmp_path)
+        text = done.stdout + done.stderr
+        unseen = {c for c in text if not c.isprintable() and c != "\n"}
+        assert not unseen, words
+        return text
+
+    assert "cmd:" in shown("user", "dot", "image.yaml")
+    assert "lib" in shown("lost", "build", "image.yaml", "x:1", "lost.tar", status=1)
+    shown("ok", "build", "image.yaml", "x:1", "one.tar")
+    shown("user", "build", "image.yaml", "x:1", "two.tar")
+    shown("ok", "show-packages", "image.yaml", "--format", "{name} {origin}")
+    shown("ok", "diff", "one.tar", "two.tar")
