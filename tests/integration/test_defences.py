@@ -101,7 +101,7 @@ REMOVALS = [
     Removal(
         "CVE-2023-46737 CVE-2024-29902 CVE-2023-33957",
         f"{SIGNING}/evidence.py",
-        "for item in relevant[: self.limits.artifacts]",
+        "for item in _foremost(relevant, self.limits.artifacts)",
         "for item in relevant",
         "tests/unit/signing/test_evidence.py::test_limits",
     ),

@@ -20,6 +20,7 @@ from openbao import openbao
 from operator_world import SETTINGS, World
 from plimsoll.api.imagebuildstatus import Build, BuildInputs
 from plimsoll.operator.jobs import step_job
+from plimsoll.operator.lanes import Task
 from plimsoll.operator.podspec import service_account
 from plimsoll.webhook.trust import KnownRoots, parsed_root, public_root
 from registries import crane_registry
@@ -68,7 +69,7 @@ def seal_job():
         started_at=datetime.now(UTC),
         inputs=BuildInputs(generation=1, configuration="c", repositories="r", output="o"),
     )
-    job = step_job(World(signing={"keyless": KEYLESS}).desired, build, "seal", SETTINGS)
+    job = step_job(World(signing={"keyless": KEYLESS}).desired, build, Task("seal"), SETTINGS)
     job["metadata"]["namespace"] = "default"
     return job
 
