@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 _URL = re.compile(r"(?P<before>(?:@\S+\s+)?)(?P<url>[A-Za-z][A-Za-z0-9+.-]*://.*)", re.DOTALL)
 #: What looks like a user name and password, behind the end of the host.
 _STRAY_LOGIN = re.compile(r"://[^/?#]*[/?#].*:[^/]*@")
+_SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]*)(:[0-9]*)?")
 _UNREADABLE = "a URL of a repository or key cannot be read"
-_QUOTED = "write / ? # @ : in a user name or password as %2F %3F %23 %40 %3A"
+_QUOTED = (
+    "write / ? # @ : in a user name or password, and @ behind the host, as %2F %3F %23 %40 %3A"
+)
 _BASIC = re.compile(
     r"basic:(?P<host>\[[0-9A-Fa-f:.]+\]|[^:]+)(?::(?P<port>[0-9]+)(?=:[^:]*:))?"
     r":(?P<user>[^:]*):(?P<password>.*)"
@@ -109,8 +112,10 @@ class Logins:
         except ValueError:
             raise LoginVariableError(_UNREADABLE, hint=_QUOTED) from None
         login, at, host = parts.netloc.rpartition("@")
-        stray = host.endswith(":") or _STRAY_LOGIN.search(match["url"])
-        if (at and not host) or (not at and stray):
+        rest = f"{parts.path}?{parts.query}#{parts.fragment}"
+        # A second @ may be the end of a password with a / in it.
+        stray = "@" in rest if at else host.endswith(":") or _STRAY_LOGIN.search(match["url"])
+        if stray or (at and not host) or not _SERVER.fullmatch(host):
             raise LoginVariableError(_UNREADABLE, hint=_QUOTED)
         if not at:
             return text

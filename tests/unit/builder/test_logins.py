@@ -7,7 +7,7 @@ import re
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 
 from plimsoll.builder.logins import LoginFileError, Logins, LoginVariableError
 
@@ -45,9 +45,11 @@ TEXT = st.characters(codec="utf-8")
 
 
 @given(st.text(TEXT.filter(lambda c: c not in "/?#")), st.text(TEXT))
+@example("", "@0?")
+@example("", "@0/")
 def test_any_login_comes_out_of_its_url_or_is_refused(user, password):
-    # HOST:NUMBER/ cannot be told from a server's port.
-    assume(not re.match(r"[0-9]+[/?#]", password))
+    # HOST:NUMBER/ and [ADDRESS]/ cannot be told from a server.
+    assume(not re.match(r"[0-9]*[/?#]", password) and not user.startswith("["))
     try:
         bare = Logins({}).strip(f"https://{user}:{password}mark@h.example/os")
     except LoginVariableError as error:
