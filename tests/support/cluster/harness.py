@@ -136,6 +136,14 @@ class Cluster(Access):
             self._node.stop()
             if mounted := host.mounts_below(self.layout.state):
                 raise ClusterError(f"still mounted, so not removed: {', '.join(mounted)}")
+            # The marker last: what a kill leaves here is still ours.
+            for path in self.layout.state.iterdir():
+                if path == self.layout.marker:
+                    continue
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
             shutil.rmtree(self.layout.state)
         self._say("the cluster is gone")
 

@@ -61,9 +61,9 @@ def _settle() -> None:
 
     What was loaded so far stays loaded, and the entries of packages are no garbage; looking
     through them again and again takes a tenth of a small build. A thread that has compressed a
-    piece asks for its next one at once and not after 5 ms.
+    piece asks for its next one soon and not after 5 ms.
     """
-    sys.setswitchinterval(0.00005)
+    sys.setswitchinterval(0.0005)
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
 
