@@ -226,7 +226,9 @@ async def test_a_webhook_that_ends_answers_until_nobody_asks_it(world, monkeypat
         assert status == 503, "no new connection should come"
         assert "it is ending" in text
         answered = 0
-        with contextlib.suppress(aiohttp.ClientConnectorError):
+        # asyncio before Python 3.12 forgets a connection that it accepts just when its server is
+        # closed (cpython issue 109564); only a process that ends lets go of it.
+        with contextlib.suppress(aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError):
             while loop.time() - begin < 30:
                 # Each answer lets its connection go, so each question comes by a new one.
                 assert (await webhook.ask(good))["allowed"]
