@@ -84,8 +84,12 @@ async def run(settings: Settings, config: KubeConfig, stop: asyncio.Event | None
         metrics.follow(verifier, store)
         serving = ServingCertificate()
 
+        listening = asyncio.Event()
+
         def faults() -> list[str]:
             reasons = [] if serving.loaded.is_set() else ["there is no serving certificate yet"]
+            if not reasons and not listening.is_set():
+                reasons = ["its port is not open yet"]
             return [*reasons, "it is ending"] if ending.is_set() else reasons
 
         decider = Decider(settings, store, verifier, secrets)
@@ -109,7 +113,7 @@ async def run(settings: Settings, config: KubeConfig, stop: asyncio.Event | None
                     tasks.create_task(follow_files(serving, *settings.tls_files))
                 else:
                     tasks.create_task(SelfManaged(api, settings, serving).run())
-                tasks.create_task(_serve(settings, admission, serving, store))
+                tasks.create_task(_serve(settings, admission, serving, store, listening))
                 tasks.create_task(beside(alerts.run))
                 if settings.background:
                     leader = Leader(api, f"{settings.service}-background", _identity())
@@ -166,11 +170,16 @@ async def _drain(ending: asyncio.Event, seconds: float) -> None:
 
 
 async def _serve(
-    settings: Settings, runner: web.AppRunner, serving: ServingCertificate, store: PolicyStore
+    settings: Settings,
+    runner: web.AppRunner,
+    serving: ServingCertificate,
+    store: PolicyStore,
+    listening: asyncio.Event,
 ) -> None:
     """Open the port once there is something to say and a certificate to say it with."""
     await serving.loaded.wait()
     await store.wait_ready()
     settle_memory()
     await web.TCPSite(runner, settings.host, settings.port, ssl_context=serving.context).start()
+    listening.set()
     log.info("ready", port=settings.port, policies=len(store.policies.policies))
