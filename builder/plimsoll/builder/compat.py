@@ -6,10 +6,11 @@ import posixpath
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from plimsoll.apk.tarfmt import Header, Type
+from plimsoll.apk.tarfmt import Type
 from plimsoll.apk.tarwrite import END, encode_header, padding
 from plimsoll.builder.codec import GZIP, PIECE
 from plimsoll.builder.database import FOLDER, record
+from plimsoll.builder.directories import header_of
 from plimsoll.builder.groups import layer_groups
 from plimsoll.builder.layers import finish
 from plimsoll.builder.node import original
@@ -144,24 +145,11 @@ def _enter(stack: list[Node], node: Node) -> None:
 
 
 def _header(node: Node, mtime: int, size: int, uname: str, gname: str) -> bytes:
-    kept = node.entry is not None and node.kind in {Type.FILE, Type.DIRECTORY}
-    return encode_header(
-        Header(
-            node.path,
-            node.kind,
-            mode=node.mode,
-            uid=node.uid,
-            gid=node.gid,
-            size=size,
-            mtime=mtime,
-            linkname=node.link,
-            uname=uname,
-            gname=gname,
-            devmajor=node.device[0],
-            devminor=node.device[1],
-            pax=node.entry.pax() if node.entry is not None and kept else {},
-        )
-    )
+    header = header_of(node)
+    header.mtime, header.size, header.uname, header.gname = mtime, size, uname, gname
+    if node.entry is None or node.kind not in {Type.FILE, Type.DIRECTORY}:
+        header.pax = {}
+    return encode_header(header)
 
 
 def _content(tree: Tree, node: Node, reader: Reader, write: Callable[[bytes], None]) -> None:

@@ -50,22 +50,23 @@ class Directories:
         return Segment.of(b"".join(headers), self._codec)
 
 
-def node_header(node: Node, uname: str = "", gname: str = "") -> bytes:
+def node_header(node: Node) -> bytes:
     """The tar header of a node."""
-    return encode_header(
-        Header(
-            node.path,
-            node.kind,
-            mode=node.mode,
-            uid=node.uid,
-            gid=node.gid,
-            size=node.size if node.kind is Type.FILE else 0,
-            mtime=node.mtime,
-            linkname=node.link,
-            uname=uname,
-            gname=gname,
-            devmajor=node.device[0],
-            devminor=node.device[1],
-            pax=node.entry.pax() if node.entry is not None else node.attributes or {},
-        )
+    return encode_header(header_of(node))
+
+
+def header_of(node: Node) -> Header:
+    """What the tar header of a node says: numeric owners, no names."""
+    return Header(
+        node.path,
+        node.kind,
+        mode=node.mode,
+        uid=node.uid,
+        gid=node.gid,
+        size=node.size if node.kind is Type.FILE else 0,
+        mtime=node.mtime,
+        linkname=node.link,
+        devmajor=node.device[0],
+        devminor=node.device[1],
+        pax=node.entry.pax() if node.entry is not None else node.attributes or {},
     )
