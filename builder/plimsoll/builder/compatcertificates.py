@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from plimsoll.apk.tarfmt import Type
 from plimsoll.builder import jks
 from plimsoll.builder.certificates import CA_BUNDLE, JAVA_STORE, CertificateError
-from plimsoll.builder.node import FileConflictError
+from plimsoll.builder.rootfs import runtime_key_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,12 +103,7 @@ def add_runtime_keys(tree: CompatTree, contents: Contents, created: int) -> None
 
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     for key in contents.runtime_keyring:
-        path = f"etc/apk/keys/{key.name}"
-        if tree.resolve(path) is not None:
-            raise FileConflictError(
-                f"runtime keyring entry {key.name!r}: /{path} is already in the image",
-                hint="give the key another name, or leave it out if it is the same",
-            )
+        path = runtime_key_path(tree, key.name)
         try:
             public = serialization.load_pem_public_key(key.content.encode())
         except ValueError as error:

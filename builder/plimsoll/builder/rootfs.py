@@ -99,13 +99,22 @@ def add_runtime_keys(tree: Tree, contents: Contents) -> None:
         FileConflictError: one has the name of a key that is there already.
     """
     for key in contents.runtime_keyring:
-        path = f"etc/apk/keys/{key.name}"
-        if tree.resolve(path) is not None:
-            raise FileConflictError(
-                f"runtime keyring entry {key.name!r}: /{path} is already in the image",
-                hint="give the key another name, or leave it out if it is the same",
-            )
-        tree.write(path, key.content.encode())
+        tree.write(runtime_key_path(tree, key.name), key.content.encode())
+
+
+def runtime_key_path(tree: Tree, name: str) -> str:
+    """Where a key that the image trusts when it runs goes.
+
+    Raises:
+        FileConflictError: there is a key of that name already.
+    """
+    path = f"etc/apk/keys/{name}"
+    if tree.resolve(path) is not None:
+        raise FileConflictError(
+            f"runtime keyring entry {name!r}: /{path} is already in the image",
+            hint="give the key another name, or leave it out if it is the same",
+        )
+    return path
 
 
 def add_os_release(tree: Tree) -> None:
