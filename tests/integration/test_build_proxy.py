@@ -5,15 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import datetime as dt
 import ssl
 
 import pytest
 from aiohttp import web
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from apk_repository import Repository
 from plimsoll.api.image import ImageConfiguration
@@ -22,6 +18,7 @@ from plimsoll.arch import Arch
 from plimsoll.builder.engine import Engine, build_all
 from plimsoll.builder.settings import Settings
 from plimsoll.errors import Error
+from self_signed import self_signed
 
 pytestmark = pytest.mark.integration
 
@@ -99,30 +96,9 @@ async def test_a_proxy_that_refuses_is_named_without_its_login(proxy, tmp_path, 
 
 def certificate(folder):
     """Of ``packages.example``, signed by itself; the file and a context that serves it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "packages.example")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(minutes=5))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName("packages.example")]), critical=False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
+    made, key = self_signed(x509.DNSName("packages.example"))
     file = folder / "server.pem"
-    pem = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    file.write_bytes(pem + made.public_bytes(serialization.Encoding.PEM))
+    file.write_bytes(key + made)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)
     return file, context

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import ipaddress
 import ssl
 
 import pytest
 from aiohttp import web
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from plimsoll.http import (
     AddressRefusedError,
@@ -24,6 +20,7 @@ from plimsoll.http import (
     RetryPolicy,
     TooLargeError,
 )
+from self_signed import self_signed
 
 QUICK = RetryPolicy(attempts=3, base=0.001, longest=0.01)
 
@@ -283,30 +280,9 @@ async def test_a_proxy_that_does_not_work_is_named(proxy, told, unused_tcp_port)
 
 
 def certificate(directory):
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-    now = dt.datetime.now(dt.UTC)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(minutes=5))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (directory / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (directory / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
+    made, key = self_signed(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
+    (directory / "cert.pem").write_bytes(made)
+    (directory / "key.pem").write_bytes(key)
     return directory / "cert.pem", directory / "key.pem"
 
 
